@@ -1,0 +1,1 @@
+//! Runtime formulas as people write them.

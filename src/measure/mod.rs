@@ -1,0 +1,1 @@
+//! From ops to times: the backends, and how they are sampled.
