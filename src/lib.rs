@@ -8,12 +8,17 @@
 //! * layer 3: [`measure`], [`fit`], [`formula`]
 
 pub mod cost;
+pub mod dag;
 pub mod device;
 pub mod dtype;
 pub mod fit;
 pub mod formula;
 pub mod measure;
 pub mod op;
+pub mod plan;
+pub mod roofline;
+pub mod schedule;
+pub mod spec;
 pub mod stats;
 pub mod table;
 pub mod units;

@@ -1,0 +1,66 @@
+//! Which GPU holds what.
+
+use std::ops::Range;
+
+/// How a model is spread over GPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Stages of `tensor × data` GPUs.
+    Pipeline(Pipeline),
+    /// One group for attention and one for experts.
+    Separated(Separated),
+}
+
+/// Stages one after the other; stage s holds the GPUs `s·tensor·data ..`, a replica its `tensor` neighbours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pipeline {
+    /// The layers of each stage.
+    pub stages: Vec<Range<u64>>,
+    /// GPUs that share every layer.
+    pub tensor: u64,
+    /// Replicas of attention in a stage, each with its share of the sequences.
+    pub data: u64,
+    /// Neighbouring GPUs of a stage that share its experts.
+    pub expert: u64,
+    /// Whether the tokens are split over the tensor group outside attention and MLP.
+    pub sequence_parallel: bool,
+}
+
+/// GPUs `0 .. attention` do attention, the next `moe` GPUs the experts, for all layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Separated {
+    /// GPUs of the attention group; heads are dealt as evenly as they go.
+    pub attention: u64,
+    /// GPUs of the expert group; each takes an equal share of the tokens.
+    pub moe: u64,
+}
+
+impl Layout {
+    /// Replicas that share out the sequences of the batch.
+    pub const fn replicas(&self) -> u64 {
+        match self {
+            Layout::Pipeline(pipeline) => pipeline.data,
+            Layout::Separated(_) => 1,
+        }
+    }
+}
+
+impl Pipeline {
+    /// GPUs of one stage.
+    pub const fn stage_gpus(&self) -> u64 {
+        self.tensor * self.data
+    }
+
+    /// The GPUs of stage `stage`.
+    pub fn gpus(&self, stage: usize) -> Range<u32> {
+        let size = self.stage_gpus() as u32;
+        stage as u32 * size..(stage as u32 + 1) * size
+    }
+}
+
+impl Separated {
+    /// Query heads of one GPU of the attention group: the first ones take one more where they do not go up.
+    pub const fn heads(&self, gpu: u64, heads: u64) -> u64 {
+        heads / self.attention + if gpu < heads % self.attention { 1 } else { 0 }
+    }
+}

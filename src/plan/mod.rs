@@ -1,0 +1,85 @@
+//! Deployment plans: a model, a layout over GPUs, and the graph that they make.
+//!
+//! A plan is described once, as the steps of a layer ([`layer`]). The graph's nodes and edges, the memory and
+//! the weights all come from that one description. Nothing here knows how long an op takes.
+
+mod builder;
+mod layer;
+mod layout;
+mod lower;
+mod memory;
+mod model;
+mod read;
+
+pub use layout::{Layout, Pipeline, Separated};
+pub use lower::lower;
+pub use memory::{Footprint, footprints, max_sequences};
+pub use model::{Mlp, Model};
+
+use crate::dtype::Dtype;
+use crate::spec::{AttentionMode, Microbatches, SpecError};
+
+/// The plans that are compiled in, in the order of the documents they come from.
+pub const BUILT_IN: [(&str, &str); 7] = [
+    ("tp8-pp2", include_str!("../../plans/tp8-pp2.toml")),
+    ("layerwise", include_str!("../../plans/layerwise.toml")),
+    ("tp8-pp2-dense4", include_str!("../../plans/tp8-pp2-dense4.toml")),
+    ("ma-separation", include_str!("../../plans/ma-separation.toml")),
+    ("helix", include_str!("../../plans/helix.toml")),
+    ("ep16", include_str!("../../plans/ep16.toml")),
+    ("moe-tp8-pp2", include_str!("../../plans/moe-tp8-pp2.toml")),
+];
+
+/// A checked plan: every split is whole, every GPU has its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The name on the command line and in reports.
+    pub name: String,
+    /// One line that says what it is.
+    pub title: String,
+    /// What is computed.
+    pub model: Model,
+    /// Where it is computed.
+    pub layout: Layout,
+    /// In how many pieces the batch is cut.
+    pub microbatches: Microbatches,
+    /// Whether the scores of attention are stored.
+    pub attention: AttentionMode,
+    /// GPUs in all.
+    pub gpus: u64,
+    /// GPUs per node, where neither table nor sheet says it.
+    pub gpus_per_node: Option<u64>,
+}
+
+impl Plan {
+    /// Reads and checks a plan file.
+    ///
+    /// # Errors
+    /// When it is no valid TOML, or a size cannot be split as the layout says: with the line and what would do.
+    pub fn parse(file: &str, text: &str) -> Result<Plan, SpecError> {
+        read::plan(file, text)
+    }
+
+    /// The element type that the file asks for.
+    pub const fn dtype(&self) -> Option<Dtype> {
+        self.model.dtype
+    }
+
+    /// The most pieces that the batch can be cut into: one sequence each on every replica.
+    pub fn most_microbatches(&self) -> u64 {
+        self.model.batch / self.layout.replicas()
+    }
+}
+
+/// What is chosen when a plan is lowered: the file's own values, unless the command line says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Element type of every tensor.
+    pub dtype: Dtype,
+    /// GPUs on one node.
+    pub gpus_per_node: u64,
+    /// In how many pieces the batch is cut, at least 1 and at most [`Plan::most_microbatches`].
+    pub microbatches: u64,
+    /// Whether the scores of attention are stored.
+    pub attention: AttentionMode,
+}

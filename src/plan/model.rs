@@ -1,0 +1,71 @@
+//! What is computed.
+
+use crate::dtype::Dtype;
+use crate::spec::Qkv;
+
+/// A transformer's forward pass over `batch` sequences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Transformer layers.
+    pub layers: u64,
+    /// Width of the residual stream.
+    pub hidden: u64,
+    /// Query heads.
+    pub heads: u64,
+    /// Key/value heads.
+    pub kv_heads: u64,
+    /// Width of a head.
+    pub head_dim: u64,
+    /// Whether Q, K and V are one product or three.
+    pub qkv: Qkv,
+    /// What follows attention.
+    pub mlp: Mlp,
+    /// Whether the MLP, or each expert, has a gate matrix besides up and down.
+    pub gated: bool,
+    /// Sequences in the batch.
+    pub batch: u64,
+    /// Tokens per sequence.
+    pub sequence: u64,
+    /// The element type that the file asks for.
+    pub dtype: Option<Dtype>,
+}
+
+/// What follows attention in every layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mlp {
+    /// One MLP for all tokens.
+    Dense {
+        /// Its width.
+        ffn: u64,
+    },
+    /// A gate and experts.
+    Moe {
+        /// Experts per layer.
+        experts: u64,
+        /// Experts that each token goes to.
+        top_k: u64,
+        /// Width of one expert.
+        ffn: u64,
+    },
+}
+
+impl Model {
+    /// Matrices into the MLP: up, and the gate where there is one.
+    pub const fn up_matrices(&self) -> u64 {
+        if self.gated { 2 } else { 1 }
+    }
+
+    /// Experts per layer; 0 where there are none.
+    pub const fn experts(&self) -> u64 {
+        match self.mlp {
+            Mlp::Dense { .. } => 0,
+            Mlp::Moe { experts, .. } => experts,
+        }
+    }
+
+    /// Whether two plans compute the same thing, so that their runtimes can be ranked together.
+    pub fn computes_the_same(&self, other: &Model) -> bool {
+        // one product or three is the same mathematics
+        Model { qkv: other.qkv, ..self.clone() } == *other
+    }
+}

@@ -1,0 +1,208 @@
+//! When each node of a graph starts and ends, and which chain of nodes decides the end.
+//!
+//! A node starts when the last of its predecessors has ended. The order on each GPU is fixed by edges when the
+//! plan is lowered, so this is a longest path and not a list schedule: a faster op never makes a plan slower
+//! (Graham, 1969), and so the lows and highs of the ops bound the makespan.
+
+use crate::cost::{Cost, CostError, Estimate};
+use crate::dag::{Dag, NodeId};
+use crate::units::Seconds;
+
+/// The estimate of every distinct work of a graph.
+#[derive(Clone, Debug)]
+pub struct Prices {
+    /// By [`crate::dag::WorkId`].
+    pub works: Vec<Estimate>,
+}
+
+/// An op of the graph that the cost source does not cover.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{miss} (for {node}{})", further(others))]
+pub struct Unpriced {
+    /// A node that needs the op.
+    pub node: String,
+    /// Why there is no estimate.
+    pub miss: CostError,
+    /// Further ops without an estimate.
+    pub others: Vec<CostError>,
+}
+
+fn further(others: &[CostError]) -> String {
+    match others.len() {
+        0 => String::new(),
+        n => format!("; {n} more ops are not covered either"),
+    }
+}
+
+/// Asks `cost` once for every distinct work of the graph.
+///
+/// # Errors
+/// When an op is not covered: the first by name, with a node that needs it, and how many more there are.
+pub fn price(dag: &Dag, cost: &dyn Cost) -> Result<Prices, Unpriced> {
+    let mut misses = Vec::new();
+    let mut works = Vec::with_capacity(dag.works().len());
+    for (index, work) in dag.works().iter().enumerate() {
+        let sum = work.ops.iter().map(|(op, count)| cost.cost(op).map(|e| e * *count)).sum();
+        match sum {
+            Ok(estimate) => works.push(estimate),
+            Err(miss) => misses.push((index, miss)),
+        }
+    }
+    if misses.is_empty() {
+        return Ok(Prices { works });
+    }
+    let (index, miss) = misses.remove(0);
+    let node = dag.nodes().find(|node| dag.work_column()[node.index()].index() == index);
+    Err(Unpriced {
+        node: node.map(|node| dag.id(node)).unwrap_or_default(),
+        miss,
+        others: misses.into_iter().map(|(_, miss)| miss).collect(),
+    })
+}
+
+impl Prices {
+    /// The estimate of one node.
+    pub fn of(&self, dag: &Dag, node: NodeId) -> Estimate {
+        self.works[dag.work_column()[node.index()].index()]
+    }
+
+    /// One number of each estimate, by work.
+    fn column(&self, pick: impl Fn(&Estimate) -> Seconds) -> Vec<f64> {
+        self.works.iter().map(|estimate| pick(estimate).get()).collect()
+    }
+}
+
+/// No predecessor decides when the node starts: it starts at 0.
+const AT_ONCE: u32 = u32::MAX;
+
+/// When everything starts and ends, under one duration for each work.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    end: Vec<f64>,
+    /// The predecessor that ended last.
+    waits_for: Vec<u32>,
+    /// Seconds in which each GPU is occupied.
+    pub busy: Vec<f64>,
+    /// The end of the last node.
+    pub makespan: f64,
+    last: Option<NodeId>,
+}
+
+/// Schedules the graph with `durations` in seconds by work.
+///
+/// One pass over nodes and edges: O(nodes + edges), about 2 ns a node.
+pub fn schedule(dag: &Dag, durations: &[f64]) -> Schedule {
+    let nodes = dag.len();
+    let mut end: Vec<f64> = Vec::with_capacity(nodes);
+    let mut waits_for: Vec<u32> = Vec::with_capacity(nodes);
+    let mut busy_lanes = vec![0.0; dag.lanes().len()];
+    let mut makespan = 0.0;
+    let mut last = None;
+    let after = dag.after_column();
+    let mut first = 0;
+    let columns = dag.ends_column().iter().zip(dag.work_column()).zip(dag.lane_column());
+    for (node, ((&stop, work), lane)) in dag.nodes().zip(columns) {
+        let stop = stop as usize;
+        let (mut start, mut decides) = (0.0, AT_ONCE);
+        for before in &after[first..stop] {
+            let ended = end[before.index()];
+            if ended >= start {
+                (start, decides) = (ended, before.index() as u32);
+            }
+        }
+        first = stop;
+        let duration = durations[work.index()];
+        busy_lanes[lane.index()] += duration;
+        let ended = start + duration;
+        if ended >= makespan {
+            (makespan, last) = (ended, Some(node));
+        }
+        end.push(ended);
+        waits_for.push(decides);
+    }
+    let mut busy = vec![0.0; dag.gpus() as usize];
+    for (gpus, seconds) in dag.lanes().iter().zip(&busy_lanes) {
+        for gpu in gpus {
+            busy[*gpu as usize] += seconds;
+        }
+    }
+    Schedule { end, waits_for, busy, makespan, last }
+}
+
+impl Schedule {
+    /// When the node starts, in seconds.
+    pub fn start(&self, node: NodeId) -> f64 {
+        match self.waits_for[node.index()] {
+            AT_ONCE => 0.0,
+            before => self.end[before as usize],
+        }
+    }
+
+    /// When the node ends, in seconds.
+    pub fn end(&self, node: NodeId) -> f64 {
+        self.end[node.index()]
+    }
+
+    /// The chain of nodes that decides the makespan, in the order of time: each starts when the one before
+    /// it ends.
+    pub fn critical_path(&self, dag: &Dag) -> Vec<NodeId> {
+        let mut path = Vec::new();
+        let mut next = self.last;
+        while let Some(node) = next {
+            path.push(node);
+            let before = self.waits_for[node.index()];
+            next = dag.after(node).iter().copied().find(|n| n.index() as u32 == before);
+        }
+        path.reverse();
+        path
+    }
+
+    /// By how many seconds each node could end later without the makespan growing: 0 on the critical path.
+    ///
+    /// One pass back over nodes and edges.
+    pub fn slack(&self, dag: &Dag, durations: &[f64]) -> Vec<f64> {
+        let mut latest = vec![self.makespan; dag.len()];
+        for node in dag.nodes().rev() {
+            let start = latest[node.index()] - durations[dag.work_column()[node.index()].index()];
+            for before in dag.after(node) {
+                let end = &mut latest[before.index()];
+                *end = end.min(start);
+            }
+        }
+        for (latest, end) in latest.iter_mut().zip(&self.end) {
+            *latest = (*latest - end).max(0.0);
+        }
+        latest
+    }
+}
+
+/// A plan's runtime with its interval, and the schedule under the estimates themselves.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    /// The makespan; its basis is the worst among the ops of the critical path.
+    pub makespan: Estimate,
+    /// Starts, ends and the critical path.
+    pub schedule: Schedule,
+    /// Durations in seconds, by work.
+    pub durations: Vec<f64>,
+}
+
+/// Schedules under the estimates, and again under all lows and all highs, which bound the makespan.
+///
+/// # Errors
+/// When the makespan is not finite.
+pub fn timeline(dag: &Dag, prices: &Prices) -> Result<Timeline, crate::units::NotATime> {
+    let durations = prices.column(|e| e.seconds);
+    let low = Seconds::new(schedule(dag, &prices.column(|e| e.low)).makespan)?;
+    let high = Seconds::new(schedule(dag, &prices.column(|e| e.high)).makespan)?;
+    let schedule = schedule(dag, &durations);
+    let seconds = Seconds::new(schedule.makespan)?;
+    let path = schedule.critical_path(dag);
+    let basis = path
+        .iter()
+        .filter(|node| !dag.work_of(**node).ops.is_empty())
+        .map(|node| prices.of(dag, *node).basis)
+        .max()
+        .unwrap_or(crate::cost::Basis::Measured);
+    Ok(Timeline { makespan: Estimate { seconds, low, high, basis }, schedule, durations })
+}

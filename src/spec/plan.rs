@@ -1,0 +1,179 @@
+//! A plan file: model × cluster × parallel layout.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected};
+use toml::Spanned;
+
+use crate::dtype::Dtype;
+
+/// A whole number and where it stands in the file.
+pub type Count = Spanned<u64>;
+
+/// A plan as its author wrote it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanSpec {
+    /// The name on the command line and in reports.
+    pub name: String,
+    /// One line that says what it is.
+    pub title: Option<String>,
+    /// Where it comes from.
+    pub source: Option<String>,
+    /// In how many pieces the batch is cut; 1 if left out.
+    #[serde(default = "one_piece")]
+    pub microbatches: Microbatches,
+    /// Whether the scores of attention are stored; unfused if left out.
+    #[serde(default)]
+    pub attention: AttentionMode,
+    /// What is computed.
+    pub model: ModelSpec,
+    /// On how many GPUs.
+    pub cluster: ClusterSpec,
+    /// How it is spread over them.
+    #[serde(default)]
+    pub parallel: ParallelSpec,
+}
+
+/// The model: forward pass of `batch` sequences of `sequence` tokens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// Transformer layers.
+    pub layers: Count,
+    /// Width of the residual stream.
+    pub hidden: Count,
+    /// Query heads.
+    pub heads: Count,
+    /// Key/value heads; as many as query heads if left out.
+    pub kv_heads: Option<Count>,
+    /// Width of a head; hidden / heads if left out.
+    pub head_dim: Option<Count>,
+    /// Width of the MLP; left out where `moe` says it.
+    pub ffn: Option<Count>,
+    /// Whether the MLP has a gate matrix besides up and down.
+    #[serde(default)]
+    pub gated: bool,
+    /// Whether Q, K and V are one product or three.
+    #[serde(default)]
+    pub qkv: Qkv,
+    /// Sequences in the batch.
+    pub batch: Count,
+    /// Tokens per sequence.
+    pub sequence: Count,
+    /// Element type; bf16 if left out and `--dtype` does not say.
+    pub dtype: Option<Dtype>,
+    /// Experts instead of one MLP.
+    pub moe: Option<MoeSpec>,
+}
+
+/// A mixture of experts in the place of every MLP.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoeSpec {
+    /// Experts per layer.
+    pub experts: Count,
+    /// Experts that each token goes to.
+    pub top_k: Count,
+    /// Width of one expert.
+    pub ffn: Count,
+}
+
+/// The cluster that the plan is made for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSpec {
+    /// GPUs in all.
+    pub gpus: Count,
+    /// GPUs per node, where neither the cost table nor the data sheet says it.
+    pub gpus_per_node: Option<Count>,
+}
+
+/// The layout: `tensor × pipeline × data` GPUs, or two groups.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParallelSpec {
+    /// GPUs that share every layer.
+    pub tensor: Option<Count>,
+    /// Stages.
+    pub pipeline: Option<Count>,
+    /// Replicas of attention, each with its share of the sequences.
+    pub data: Option<Count>,
+    /// GPUs that share the experts; a whole stage if left out.
+    pub expert: Option<Count>,
+    /// Whether the tokens are split over the tensor group outside attention and MLP.
+    #[serde(default)]
+    pub sequence_parallel: bool,
+    /// GPUs that do only attention; together with `moe_gpus`, and with nothing else.
+    pub attention_gpus: Option<Count>,
+    /// GPUs that do only experts.
+    pub moe_gpus: Option<Count>,
+}
+
+/// Whether Q, K and V are one product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Qkv {
+    /// One product of three times the width.
+    #[default]
+    Fused,
+    /// Three products.
+    Separate,
+}
+
+/// Whether the scores of attention are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttentionMode {
+    /// One kernel that never stores them.
+    Fused,
+    /// Two batched products with a softmax between.
+    #[default]
+    Unfused,
+}
+
+/// In how many pieces the batch is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Microbatches {
+    /// As few as fit in memory.
+    Auto,
+    /// This many.
+    Exactly(u64),
+}
+
+const fn one_piece() -> Microbatches {
+    Microbatches::Exactly(1)
+}
+
+impl std::str::FromStr for Microbatches {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s.parse() {
+            _ if s == "auto" => Ok(Microbatches::Auto),
+            Ok(n) if n >= 1 => Ok(Microbatches::Exactly(n)),
+            _ => Err(format!("\"{s}\" is neither \"auto\" nor a whole number of at least 1")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Microbatches {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Number(i64),
+            Word(String),
+        }
+        let expected = &"\"auto\" or a whole number of at least 1";
+        match Raw::deserialize(deserializer)? {
+            Raw::Number(n) => u64::try_from(n)
+                .ok()
+                .filter(|n| *n >= 1)
+                .map(Microbatches::Exactly)
+                .ok_or_else(|| D::Error::invalid_value(Unexpected::Signed(n), expected)),
+            Raw::Word(word) => {
+                word.parse().map_err(|_| D::Error::invalid_value(Unexpected::Str(&word), expected))
+            }
+        }
+    }
+}
