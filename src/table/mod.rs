@@ -1,4 +1,32 @@
 //! The cost table: what was measured, one row an op.
+//!
+//! A table is a CSV file in SI units. Columns may come in any order, and those that no row needs may be
+//! missing: `op,dtype,m,k,n,batch,seconds` is a table of matrix products. Lines with `#` above the columns
+//! hold the device, the cluster and the run as TOML:
+//!
+//! ```text
+//! # format = "gettime-table-1"
+//! # [device]
+//! # name = "NVIDIA H200"
+//! op,kind,dtype,m,k,n,batch,heads,rows,cols,bytes,ranks,nodes,seconds,seconds_low,seconds_high,samples,flags,source
+//! gemm,,bf16,4096,4096,4096,1,,,,,,,1.9e-4,1.88e-4,1.93e-4,200,,gettime-cuda
+//! # [end]
+//! ```
+//!
+//! The last line is the sign that nothing was cut off; a file with the first line and without it is refused.
+
+mod column;
+mod error;
+mod header;
+mod merge;
+mod read;
+mod rows;
+mod split;
+mod write;
+
+pub use column::TableColumn;
+pub use error::{TableError, TableErrorKind};
+pub use merge::MergeError;
 
 use crate::device::{Cluster, Device};
 use crate::op::Op;
@@ -29,3 +57,9 @@ pub struct Table {
     /// The rows; no two of the same op.
     pub records: Vec<Record>,
 }
+
+/// The value of the key `format` in the files that this version writes.
+const FORMAT: &str = "gettime-table-1";
+
+/// The comment that closes a file of this format.
+const END: &str = "[end]";

@@ -1,0 +1,189 @@
+//! Writes tables that read back bit for bit.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::column::TableColumn;
+use super::error::{TableError, TableErrorKind};
+use super::{END, Record, Table, header, rows};
+use crate::op::{Cells, Column, Op};
+
+impl Table {
+    /// Writes the table, all of it in one piece. A table without rows can be written, not read.
+    ///
+    /// # Errors
+    /// When `w` fails. Nothing is written, and the error is [`io::ErrorKind::InvalidInput`], when the table
+    /// would not read back as it is: two rows of one op, an op with a count of 0, a time of 0 or outside its
+    /// interval, a number above 2⁶³−1 in the header.
+    pub fn write_to(&self, mut w: impl Write) -> io::Result<()> {
+        w.write_all(self.render()?.as_bytes())?;
+        w.flush()
+    }
+
+    /// Writes a file: all of it, or nothing, and then a file that was there is as it was.
+    ///
+    /// # Errors
+    /// When the folder is not there or closed to us, the path is a folder, the disk is full, or the table
+    /// would not read back; see [`Table::write_to`].
+    pub fn write(&self, path: &Path) -> Result<(), TableError> {
+        self.write_file(path).map_err(|source| TableError {
+            file: path.display().to_string(),
+            ..TableError::whole(TableErrorKind::Unwritable { source })
+        })
+    }
+
+    fn write_file(&self, path: &Path) -> io::Result<()> {
+        let text = self.render()?;
+        // A link stays a link: what it points to is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let old = fs::metadata(&path).ok();
+        match &old {
+            Some(old) if old.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            // A pipe or terminal must not be replaced by a file.
+            Some(old) if !old.is_file() => {
+                return OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+            }
+            _ => {}
+        }
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        // In the same folder: only there is a rename atomic.
+        let (mut file, temporary) = Temporary::create(folder)?;
+        file.write_all(text.as_bytes())?;
+        if let Some(old) = old {
+            file.set_permissions(old.permissions())?;
+        }
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&temporary.0, &path)?;
+        // The rename itself reaches the disk with the folder. Not every system can do that; no data is at
+        // risk.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+
+    fn render(&self) -> io::Result<String> {
+        let mut text = header::render(self)?;
+        let columns: Vec<_> = TableColumn::all().collect();
+        let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
+        text.push_str(&names.join(","));
+        text.push('\n');
+        let mut known = HashSet::with_capacity(self.records.len());
+        for record in &self.records {
+            let cells = checked_cells(record)?;
+            if !known.insert(record.op) {
+                return Err(invalid(record, "is there twice"));
+            }
+            for (i, column) in columns.iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                push_field(&mut text, record, &cells, *column);
+            }
+            text.push('\n');
+        }
+        text.push_str("# ");
+        text.push_str(END);
+        text.push('\n');
+        Ok(text)
+    }
+}
+
+/// The cells of a record that will read back as it is: a bad table must not take the place of a good one.
+fn checked_cells(record: &Record) -> io::Result<Cells> {
+    let cells = record.op.cells();
+    match Op::from_cells(&cells) {
+        Ok(op) if op == record.op => {}
+        Ok(op) => return Err(invalid(record, &format!("would read back as \"{op}\""))),
+        Err(error) => return Err(invalid(record, &error.to_string())),
+    }
+    rows::check(&record.summary).map_err(|(column, kind)| invalid(record, &format!("{column}: {kind}")))?;
+    Ok(cells)
+}
+
+fn invalid(record: &Record, message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("the row \"{}\": {message}", record.op))
+}
+
+fn push_field(text: &mut String, record: &Record, cells: &Cells, column: TableColumn) {
+    let summary = &record.summary;
+    match column {
+        TableColumn::Op(Column::Op) => push_text(text, &cells.op),
+        TableColumn::Op(Column::Kind) => push_text(text, &cells.kind),
+        TableColumn::Op(Column::Dtype) => push_text(text, cells.dtype.map_or("", |dtype| dtype.name())),
+        TableColumn::Op(Column::M) => push_count(text, cells.m),
+        TableColumn::Op(Column::K) => push_count(text, cells.k),
+        TableColumn::Op(Column::N) => push_count(text, cells.n),
+        TableColumn::Op(Column::Batch) => push_count(text, cells.batch),
+        TableColumn::Op(Column::Heads) => push_count(text, cells.heads),
+        TableColumn::Op(Column::Rows) => push_count(text, cells.rows),
+        TableColumn::Op(Column::Cols) => push_count(text, cells.cols),
+        TableColumn::Op(Column::Bytes) => push_count(text, cells.bytes),
+        TableColumn::Op(Column::Ranks) => push_count(text, cells.ranks),
+        TableColumn::Op(Column::Nodes) => push_count(text, cells.nodes),
+        TableColumn::Seconds => push_time(text, Some(summary.seconds.get())),
+        TableColumn::SecondsLow => push_time(text, summary.interval.map(|(low, _)| low.get())),
+        TableColumn::SecondsHigh => push_time(text, summary.interval.map(|(_, high)| high.get())),
+        TableColumn::Samples => push_count(text, summary.samples),
+        TableColumn::Flags => push_text(text, &record.flags),
+        TableColumn::Source => push_text(text, &record.source),
+    }
+}
+
+// Writing to a String cannot fail: `write!` has no result worth looking at in these two.
+
+fn push_count(text: &mut String, count: Option<u64>) {
+    if let Some(count) = count {
+        let _ = write!(text, "{count}");
+    }
+}
+
+/// With an exponent: the shortest digits that read back as the same double, and no 300 zeros.
+fn push_time(text: &mut String, seconds: Option<f64>) {
+    if let Some(seconds) = seconds {
+        let _ = write!(text, "{seconds:e}");
+    }
+}
+
+/// Quoted where a comma, quote, line end or blank at an end would be taken for something else.
+fn push_text(text: &mut String, field: &str) {
+    if field.contains(['"', ',', '\n', '\r']) || field.trim() != field {
+        text.push('"');
+        text.push_str(&field.replace('"', "\"\""));
+        text.push('"');
+    } else {
+        text.push_str(field);
+    }
+}
+
+/// A file that is removed when it is dropped; a file that was renamed is no longer there to remove.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn create(folder: &Path) -> io::Result<(File, Temporary)> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            // Not the name of the table with an ending: that may become too long for the folder.
+            let path = folder.join(format!(".gettime-{}-{number}.tmp", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok((file, Temporary(path))),
+                // Left by an earlier process of the same number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
