@@ -1,0 +1,163 @@
+//! One surface: the rows of a key, the law fitted to them, and what the law leaves over.
+
+use super::features::{Coords, DIMS, Features};
+use super::interval::Calibration;
+use super::kriging::{Covariance, median};
+use super::law::Law;
+use super::neighbours::{Tree, distance2};
+
+/// Rows that speak for a point: beyond 40 the error does not fall (H200, 250 to 5,000 rows) and time rises.
+const NEIGHBOURS: usize = 40;
+
+/// Below this many rows nothing can be learnt of the error, and a prior stands for it.
+const FEW_ROWS: usize = 8;
+
+/// Standard deviation of a single-pass row where too few rows show it: 10 % at 90 %, since published tables
+/// of one machine disagree by 7 to 12 % at the 95th percentile.
+const PRIOR_NOISE: f64 = 0.058;
+
+/// How fast a law that rests on a few rows gets unsure, in log seconds an octave away from the nearest row.
+const PRIOR_DRIFT: f64 = 0.1;
+
+/// Chosen on the H200 table, whose error changes by less than a tenth within factors of 2 around these; the
+/// A100 table and both NCCL tables like them as well.
+const COVARIANCE: Covariance = Covariance { range: 3.0, short: 0.1, short_range: 1.0, nugget: 0.015 };
+
+/// The rows of one key with the law fitted to them.
+pub struct Surface {
+    features: Vec<Features>,
+    logs: Vec<f64>,
+    law: Law,
+    /// Logarithm of time over law, of each row.
+    residuals: Vec<f64>,
+    /// Robust standard deviation of the residuals about 0.
+    spread: f64,
+    low: Coords,
+    high: Coords,
+    points: Vec<Coords>,
+    tree: Tree,
+    calibration: Calibration,
+}
+
+/// What a surface says of a point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// Logarithm of the seconds.
+    pub log: f64,
+    /// Its standard deviation by the covariance, before calibration.
+    pub sigma: f64,
+    /// Along which axes the point lies outside the range of what was measured.
+    pub outside: [bool; DIMS],
+}
+
+impl Prediction {
+    /// Whether the point lies within the box of the measured coordinates.
+    pub fn is_inside(&self) -> bool {
+        self.outside == [false; DIMS]
+    }
+}
+
+impl Surface {
+    /// The surface of rows in rising order of their ops, given as features and the logarithm of their seconds;
+    /// at least one.
+    pub fn new(features: Vec<Features>, logs: Vec<f64>) -> Surface {
+        let mut surface = Surface::uncalibrated(features, logs);
+        surface.calibration = Calibration::of(&surface);
+        surface
+    }
+
+    /// A surface whose intervals are those of its covariance.
+    pub(super) fn uncalibrated(features: Vec<Features>, logs: Vec<f64>) -> Surface {
+        let law = Law::fit(&features, &logs);
+        let residuals: Vec<f64> =
+            features.iter().zip(&logs).map(|(features, log)| log - law.seconds(features).ln()).collect();
+        let mut away: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
+        let spread = 1.4826 * median(&mut away) + 0.01;
+        let (mut low, mut high) = ([f64::INFINITY; DIMS], [f64::NEG_INFINITY; DIMS]);
+        for row in &features {
+            for axis in 0..DIMS {
+                low[axis] = low[axis].min(row.coords[axis]);
+                high[axis] = high[axis].max(row.coords[axis]);
+            }
+        }
+        let points: Vec<Coords> = features.iter().map(|row| row.coords).collect();
+        let tree = Tree::new(&points);
+        let calibration = Calibration::default();
+        Surface { features, logs, law, residuals, spread, low, high, points, tree, calibration }
+    }
+
+    /// Rows of the surface.
+    pub fn rows(&self) -> usize {
+        self.logs.len()
+    }
+
+    /// Whether the rows are too few to learn the error from.
+    pub fn has_few_rows(&self) -> bool {
+        self.rows() < FEW_ROWS
+    }
+
+    /// The features of a row.
+    pub fn features(&self, row: usize) -> &Features {
+        &self.features[row]
+    }
+
+    /// The logarithm of the seconds of a row.
+    pub fn log(&self, row: usize) -> f64 {
+        self.logs[row]
+    }
+
+    /// Predicts an op from all rows.
+    pub fn predict(&self, op: &Features) -> Prediction {
+        self.predict_from(op, |_| true)
+    }
+
+    /// Predicts an op from the law and the residuals of the rows that `keep` admits.
+    ///
+    /// `t = law(op)·exp(residual)`. Beyond the box of the measured coordinates the law is that of the op itself
+    /// and the residual that of the nearest point of the box: so the time does not jump at the edge and follows
+    /// the law's straight tail. The residual's error there grows by the variogram `2·(C(0) − C(d))` over the
+    /// distance d, as the true residual may drift away from its value at the edge.
+    pub fn predict_from(&self, op: &Features, keep: impl Fn(usize) -> bool) -> Prediction {
+        let law = self.law.seconds(op).ln();
+        let mut at = op.coords;
+        for (from, to) in op.spill {
+            at[*to] += (at[*from] - self.high[*from]).max(0.0);
+        }
+        let at = self.clamped(&at);
+        let outside =
+            std::array::from_fn(|axis| !(self.low[axis]..=self.high[axis]).contains(&op.coords[axis]));
+        let mut prediction = Prediction { log: law, sigma: self.noise(), outside };
+        let near = self.tree.nearest(&at, NEIGHBOURS, keep);
+        let same = near.iter().take_while(|other| other.distance2 == 0.0).count();
+        if prediction.is_inside() && same > 0 {
+            // The same sizes under another name: another dtype of a collective, other heads of a batch.
+            prediction.log = near[..same].iter().map(|other| self.logs[other.row]).sum::<f64>() / same as f64;
+            return prediction;
+        }
+        let residual = COVARIANCE.predict(&near, &self.points, &self.residuals, self.spread);
+        prediction.log = law + residual.mean;
+        prediction.sigma = if self.has_few_rows() {
+            let nearest = near.iter().map(|other| distance2(&op.coords, &self.points[other.row]).sqrt());
+            PRIOR_NOISE.hypot(PRIOR_DRIFT * nearest.fold(f64::INFINITY, f64::min).min(100.0))
+        } else {
+            let distance = distance2(&op.coords, &self.clamped(&op.coords)).sqrt();
+            let drift = 2.0 * (COVARIANCE.at(0.0) - COVARIANCE.at(distance));
+            residual.sigma.hypot(self.spread * drift.max(0.0).sqrt())
+        };
+        prediction
+    }
+
+    /// Half the width of the 90 % interval of a prediction, in log seconds.
+    pub fn half_width(&self, prediction: &Prediction) -> f64 {
+        self.calibration.half_width(prediction)
+    }
+
+    /// The standard deviation of one measurement, in log seconds.
+    pub fn noise(&self) -> f64 {
+        if self.has_few_rows() { PRIOR_NOISE } else { self.spread * COVARIANCE.nugget.sqrt() }
+    }
+
+    fn clamped(&self, coords: &Coords) -> Coords {
+        std::array::from_fn(|axis| coords[axis].clamp(self.low[axis], self.high[axis]))
+    }
+}
