@@ -72,70 +72,59 @@ impl Prices {
     }
 }
 
-/// No predecessor decides when the node starts: it starts at 0.
-const AT_ONCE: u32 = u32::MAX;
-
-/// When everything starts and ends, under one duration for each work.
+/// When every node ends, under one duration for each work. When it starts, and what it waited for, follows.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     end: Vec<f64>,
-    /// The predecessor that ended last.
-    waits_for: Vec<u32>,
-    /// Seconds in which each GPU is occupied.
-    pub busy: Vec<f64>,
-    /// The end of the last node.
+    /// The end of the last node, in seconds.
     pub makespan: f64,
-    last: Option<NodeId>,
 }
 
 /// Schedules the graph with `durations` in seconds by work.
 ///
-/// One pass over nodes and edges: O(nodes + edges), about 2 ns a node.
+/// One pass over nodes and edges in the order of appending, which is topological.
 pub fn schedule(dag: &Dag, durations: &[f64]) -> Schedule {
-    let nodes = dag.len();
-    let mut end: Vec<f64> = Vec::with_capacity(nodes);
-    let mut waits_for: Vec<u32> = Vec::with_capacity(nodes);
-    let mut busy_lanes = vec![0.0; dag.lanes().len()];
-    let mut makespan = 0.0;
-    let mut last = None;
-    let after = dag.after_column();
+    let mut end = vec![0.0; dag.len()];
+    let mut after = dag.after_column();
     let mut first = 0;
-    let columns = dag.ends_column().iter().zip(dag.work_column()).zip(dag.lane_column());
-    for (node, ((&stop, work), lane)) in dag.nodes().zip(columns) {
-        let stop = stop as usize;
-        let (mut start, mut decides) = (0.0, AT_ONCE);
-        for before in &after[first..stop] {
-            let ended = end[before.index()];
-            if ended >= start {
-                (start, decides) = (ended, before.index() as u32);
-            }
-        }
-        first = stop;
-        let duration = durations[work.index()];
-        busy_lanes[lane.index()] += duration;
-        let ended = start + duration;
-        if ended >= makespan {
-            (makespan, last) = (ended, Some(node));
-        }
-        end.push(ended);
-        waits_for.push(decides);
+    for (node, (stop, work)) in dag.ends_column().iter().zip(dag.work_column()).enumerate() {
+        let (before, rest) = after.split_at((stop - first) as usize);
+        (first, after) = (*stop, rest);
+        end[node] = latest(before, &end) + durations[work.index()];
     }
-    let mut busy = vec![0.0; dag.gpus() as usize];
-    for (gpus, seconds) in dag.lanes().iter().zip(&busy_lanes) {
-        for gpu in gpus {
-            busy[*gpu as usize] += seconds;
+    let makespan = end.iter().copied().fold(0.0, later);
+    Schedule { end, makespan }
+}
+
+/// When the last of some nodes ends; 0 for none.
+fn latest(nodes: &[NodeId], end: &[f64]) -> f64 {
+    nodes.iter().fold(0.0, |latest, node| later(latest, end[node.index()]))
+}
+
+/// The larger of two numbers that are not NaN, in one instruction.
+fn later(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
+}
+
+/// Seconds in which each GPU is occupied.
+pub fn busy(dag: &Dag, durations: &[f64]) -> Vec<f64> {
+    let mut lanes = vec![0.0; dag.lanes().len()];
+    for (work, lane) in dag.work_column().iter().zip(dag.lane_column()) {
+        lanes[lane.index()] += durations[work.index()];
+    }
+    let mut gpus = vec![0.0; dag.gpus() as usize];
+    for (lane, seconds) in dag.lanes().iter().zip(&lanes) {
+        for gpu in lane {
+            gpus[*gpu as usize] += seconds;
         }
     }
-    Schedule { end, waits_for, busy, makespan, last }
+    gpus
 }
 
 impl Schedule {
-    /// When the node starts, in seconds.
-    pub fn start(&self, node: NodeId) -> f64 {
-        match self.waits_for[node.index()] {
-            AT_ONCE => 0.0,
-            before => self.end[before as usize],
-        }
+    /// When the node starts, in seconds: when the last of its predecessors has ended.
+    pub fn start(&self, dag: &Dag, node: NodeId) -> f64 {
+        latest(dag.after(node), &self.end)
     }
 
     /// When the node ends, in seconds.
@@ -144,14 +133,16 @@ impl Schedule {
     }
 
     /// The chain of nodes that decides the makespan, in the order of time: each starts when the one before
-    /// it ends.
+    /// it ends. Of nodes that end at the same time, the one appended last.
     pub fn critical_path(&self, dag: &Dag) -> Vec<NodeId> {
+        let last_of = |nodes: &mut dyn Iterator<Item = NodeId>| {
+            nodes.max_by(|a, b| self.end(*a).total_cmp(&self.end(*b)))
+        };
         let mut path = Vec::new();
-        let mut next = self.last;
+        let mut next = last_of(&mut dag.nodes());
         while let Some(node) = next {
             path.push(node);
-            let before = self.waits_for[node.index()];
-            next = dag.after(node).iter().copied().find(|n| n.index() as u32 == before);
+            next = last_of(&mut dag.after(node).iter().copied());
         }
         path.reverse();
         path
@@ -183,6 +174,8 @@ pub struct Timeline {
     pub makespan: Estimate,
     /// Starts, ends and the critical path.
     pub schedule: Schedule,
+    /// Seconds in which each GPU is occupied.
+    pub busy: Vec<f64>,
     /// Durations in seconds, by work.
     pub durations: Vec<f64>,
 }
@@ -204,5 +197,6 @@ pub fn timeline(dag: &Dag, prices: &Prices) -> Result<Timeline, crate::units::No
         .map(|node| prices.of(dag, *node).basis)
         .max()
         .unwrap_or(crate::cost::Basis::Measured);
-    Ok(Timeline { makespan: Estimate { seconds, low, high, basis }, schedule, durations })
+    let busy = busy(dag, &durations);
+    Ok(Timeline { makespan: Estimate { seconds, low, high, basis }, schedule, busy, durations })
 }

@@ -259,7 +259,7 @@ fn no_gpu_does_two_things_at_once() {
                 let mut spans: Vec<(f64, f64)> = dag
                     .nodes()
                     .filter(|node| dag.gpus_of(*node).contains(&gpu))
-                    .map(|node| (timeline.schedule.start(node), timeline.schedule.end(node)))
+                    .map(|node| (timeline.schedule.start(&dag, node), timeline.schedule.end(node)))
                     .filter(|(start, end)| end > start)
                     .collect();
                 spans.sort_by(|a, b| a.0.total_cmp(&b.0));
