@@ -1,23 +1,24 @@
 //! Measure `Get_Time(m, k, n)` on real hardware, and plan LLM deployments with the numbers.
 //!
-//! Modules import strictly downward; `tests/architecture.rs` holds the order.
-//!
-//! * layer 0: [`units`], [`dtype`]
-//! * layer 1: [`op`], [`device`], [`stats`]
-//! * layer 2: [`cost`], [`table`]
-//! * layer 3: [`measure`], [`fit`], [`formula`]
+//! Data flows one way: `measure` fills a [`table::Table`], [`fit::Fit`] makes a [`cost::Cost`] of it,
+//! [`plan`] makes a [`dag::Dag`] of a plan file, and [`schedule`] brings both together. Modules import
+//! strictly downward; `tests/architecture.rs` holds the order.
 
+pub mod cli;
 pub mod cost;
 pub mod dag;
 pub mod device;
 pub mod dtype;
+pub mod evaluate;
 pub mod fit;
 pub mod formula;
 pub mod measure;
 pub mod op;
 pub mod plan;
+pub mod report;
 pub mod roofline;
 pub mod schedule;
+pub mod source;
 pub mod spec;
 pub mod stats;
 pub mod table;

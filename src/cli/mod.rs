@@ -1,0 +1,6 @@
+//! The two programs: arguments in, text out.
+
+mod evaluate;
+mod output;
+
+pub use evaluate::evaluate;

@@ -1,0 +1,136 @@
+//! Several plans side by side, ranked among those that compute the same thing.
+
+use std::fmt::Write as _;
+
+use super::with_error;
+use crate::dag::Kind;
+use crate::evaluate::Evaluation;
+use crate::plan::{Mlp, Model};
+use crate::source::Source;
+use crate::units::{Seconds, grouped, human_bytes};
+
+/// The screen that compares plans, at most 100 columns wide.
+pub fn compare(evaluations: &[Evaluation], source: &Source) -> String {
+    let mut out = String::new();
+    // writing to a String does not fail
+    let _ = write_all(&mut out, evaluations, source);
+    out
+}
+
+fn write_all(out: &mut String, evaluations: &[Evaluation], source: &Source) -> std::fmt::Result {
+    let Some(first) = evaluations.first() else { return Ok(()) };
+    writeln!(out, "{} × {} · {}\n", first.plan.gpus, source.headline, first.choice.dtype)?;
+    writeln!(
+        out,
+        "  {:<16}{:<19}{:>7}{:>8}{:>7}{:>10}{:>6}{:>6}   memory per GPU",
+        "plan", "runtime", "vs best", "µbatch", "busy", "products", "mem", "comm"
+    )?;
+    for group in by_model(evaluations) {
+        writeln!(out, "{}", describe(&group[0].plan.model))?;
+        let best = group[0].makespan().seconds.get();
+        for e in &group {
+            write_row(out, e, best)?;
+        }
+        if let [winner, second, ..] = group.as_slice() {
+            writeln!(out, "  {}", why(winner, second))?;
+        }
+    }
+    if evaluations.iter().any(|e| e.fits() == Some(false)) {
+        let auto = "--microbatches auto cuts each batch into as few pieces as fit";
+        writeln!(out, "\n✗ does not fit in memory as it stands: {auto}")?;
+    }
+    Ok(())
+}
+
+/// Plans of one model together, fastest first; models in the order in which they come.
+fn by_model(evaluations: &[Evaluation]) -> Vec<Vec<&Evaluation>> {
+    let mut groups: Vec<Vec<&Evaluation>> = Vec::new();
+    for e in evaluations {
+        match groups.iter_mut().find(|group| group[0].plan.model.computes_the_same(&e.plan.model)) {
+            Some(group) => group.push(e),
+            None => groups.push(vec![e]),
+        }
+    }
+    for group in &mut groups {
+        group.sort_by_key(|e| e.makespan().seconds);
+    }
+    groups
+}
+
+fn describe(model: &Model) -> String {
+    let mlp = match model.mlp {
+        Mlp::Dense { ffn } => format!("FFN {ffn}"),
+        Mlp::Moe { experts, top_k, ffn } => format!("{experts} experts of {ffn}, top-{top_k}"),
+    };
+    format!(
+        "{} layers, hidden {}, {} heads, {mlp} · {} sequences × {} tokens",
+        model.layers,
+        model.hidden,
+        model.heads,
+        grouped(u128::from(model.batch)),
+        grouped(u128::from(model.sequence))
+    )
+}
+
+fn write_row(out: &mut String, e: &Evaluation, best: f64) -> std::fmt::Result {
+    let seconds = e.makespan().seconds.get();
+    let share = |select: fn(Kind) -> bool| match seconds > 0.0 {
+        true => format!("{:.0} %", e.seconds_on_path(select) / seconds * 100.0),
+        false => "–".to_owned(),
+    };
+    let ratio = if best > 0.0 { format!("{:.2}", seconds / best) } else { "–".to_owned() };
+    writeln!(
+        out,
+        "  {:<16}{:<19}{ratio:>7}{:>8}{:>7}{:>10}{:>6}{:>6}   {}",
+        e.plan.name,
+        with_error(&e.makespan()),
+        e.choice.microbatches,
+        format!("{:.0} %", e.utilisation() * 100.0),
+        share(|kind| matches!(kind, Kind::Gemm | Kind::Attention)),
+        share(|kind| kind == Kind::Mem),
+        share(Kind::is_communication),
+        memory(e)
+    )
+}
+
+/// `131 of 141 GB`, or what it needs and with how many micro-batches it would fit.
+fn memory(e: &Evaluation) -> String {
+    let needs = human_bytes(e.fullest().peak_bytes);
+    let Some(memory) = e.memory else { return needs };
+    let capacity = human_bytes(memory.capacity_bytes);
+    match (e.fits(), memory.fewest_microbatches) {
+        (Some(true), _) => format!("{needs} of {capacity}"),
+        (_, Some(n)) => format!("✗ {needs}, fits cut in {n}"),
+        (_, None) => format!("✗ {needs}, never fits"),
+    }
+}
+
+/// Where the winner's advantage comes from, term by term along both critical paths.
+fn why(winner: &Evaluation, second: &Evaluation) -> String {
+    let gap = second.makespan().seconds.get() - winner.makespan().seconds.get();
+    let parts: [(&str, fn(Kind) -> bool); 3] = [
+        ("products", |kind| matches!(kind, Kind::Gemm | Kind::Attention)),
+        ("memory-bound ops", |kind| kind == Kind::Mem),
+        ("communication", Kind::is_communication),
+    ];
+    let mut terms: Vec<(f64, &str)> = parts
+        .into_iter()
+        .map(|(name, select)| (second.seconds_on_path(select) - winner.seconds_on_path(select), name))
+        .collect();
+    terms.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
+    let text: Vec<String> = terms
+        .iter()
+        .filter(|(difference, _)| *difference != 0.0)
+        .map(|(difference, name)| {
+            let word = if *difference > 0.0 { "less" } else { "more" };
+            format!("{} {word} {name}", super::three_seconds(difference.abs()))
+        })
+        .collect();
+    let apart = winner.makespan().high < second.makespan().low;
+    let sure = match (apart, winner.makespan().low == winner.makespan().high) {
+        (true, _) | (_, true) => "wins over",
+        (false, false) => "is ahead of, but within the error bars not apart from,",
+    };
+    let gap = Seconds::new(gap).unwrap_or(Seconds::ZERO);
+    format!("{} {sure} {} by {gap}: {}", winner.plan.name, second.plan.name, text.join(", "))
+}
