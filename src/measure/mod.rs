@@ -1,1 +1,127 @@
 //! From ops to times: the backends, and how they are sampled.
+//!
+//! [`campaign`] decides what is measured when and within which time, [`sampler`] how often one op runs, and a
+//! [`Backend`] runs it. A backend checks the result of an op before it hands out a [`Case`] to be timed.
+
+pub mod campaign;
+pub mod sampler;
+mod visits;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::device::{Cluster, Device};
+use crate::dtype::Dtype;
+use crate::op::Op;
+use crate::units::Seconds;
+
+/// What runs ops: a processor, a GPU, a recorded table, a fake in a test.
+pub trait Backend {
+    /// Its name in a table's column `source`: `gettime-cpu`.
+    fn name(&self) -> &'static str;
+
+    /// The device that is measured.
+    fn device(&self) -> Device;
+
+    /// How `gpus` devices of this kind stand together, when this backend runs their collectives.
+    fn cluster(&self, gpus: u64) -> Cluster;
+
+    /// The element types that it can run.
+    fn dtypes(&self) -> &[Dtype];
+
+    /// Bytes of the op's buffers, asked before anything is allocated.
+    fn need(&self, op: &Op) -> u128;
+
+    /// Bytes that the buffers of one op may take now, those that the backend already holds included.
+    fn memory(&self) -> u64;
+
+    /// The clock that this backend's time is budgeted by.
+    fn clock(&self) -> Rc<dyn Clock>;
+
+    /// The shortest sample worth taking: about 100 times the resolution of whatever times a case.
+    fn shortest_sample(&self) -> Duration;
+
+    /// Allocates the op's buffers, fills them with random data, runs the op once and checks the result.
+    ///
+    /// # Errors
+    /// When the op is not supported, does not fit in memory, cannot run, or gives a wrong result.
+    fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError>;
+}
+
+/// An op with its buffers, checked and ready to be timed.
+pub trait Case {
+    /// Runs the op `runs` times back to back (0 counts as 1) and returns the mean time of one run: one sample.
+    ///
+    /// A backend that launches graphs builds one for `runs` launches when the number changes, and may round it
+    /// up; the sampler settles on one number before it keeps samples.
+    ///
+    /// # Errors
+    /// When the op cannot run to its end.
+    fn sample(&mut self, runs: u64) -> Result<Seconds, MeasureError>;
+}
+
+/// Time since some fixed moment; virtual in tests, so that they need no sleeping.
+pub trait Clock {
+    /// Time since that moment; never goes back.
+    fn now(&self) -> Duration;
+}
+
+/// The monotonic clock of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock(Instant);
+
+impl WallClock {
+    /// A clock that starts at 0 now.
+    pub fn start() -> Self {
+        WallClock(Instant::now())
+    }
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Why an op could not be measured.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MeasureError {
+    /// The op's buffers do not fit.
+    #[error("{op} needs {asked} bytes, {available} are available")]
+    OutOfMemory {
+        /// What was to be measured.
+        op: Op,
+        /// Bytes of its buffers.
+        asked: u128,
+        /// Bytes that may be used.
+        available: u64,
+    },
+    /// The backend cannot run this op, element type or shape.
+    #[error("{op} is not supported: {reason}")]
+    Unsupported {
+        /// What was to be measured.
+        op: Op,
+        /// What stands against it.
+        reason: String,
+    },
+    /// The op ran and its result is wrong; nothing that this backend measures can be trusted.
+    #[error("{op} gave a wrong result at {place}: expected {expected}, got {got}")]
+    WrongResult {
+        /// What was run.
+        op: Op,
+        /// Which element.
+        place: String,
+        /// What it should be.
+        expected: f64,
+        /// What it is.
+        got: f64,
+    },
+    /// The op did not run to its end.
+    #[error("{op} failed: {reason}")]
+    Failed {
+        /// What was run.
+        op: Op,
+        /// What happened.
+        reason: String,
+    },
+}

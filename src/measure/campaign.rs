@@ -1,0 +1,231 @@
+//! A measuring campaign: all ops in several passes, each in an order of its own, within one time budget.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Duration;
+
+use super::sampler::{Sampling, sample_pass};
+use super::visits::{self, Visits};
+use super::{Backend, Clock, MeasureError};
+use crate::op::Op;
+use crate::stats::{self, Summary};
+use crate::table::Record;
+use crate::units::Seconds;
+
+/// What a campaign may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Time for all of it; exceeded by one run of one op at most.
+    pub budget: Duration,
+    /// How often each op is measured anew, with other buffers and other neighbours in time.
+    pub passes: u32,
+    /// Time for one op in one pass at most, its preparation not included.
+    pub case: Duration,
+    /// Seed of the orders.
+    pub seed: u64,
+    /// When the samples of one op in one pass are enough.
+    pub sampling: Sampling,
+}
+
+impl Default for Limits {
+    /// Three passes within ten minutes, one second an op and pass.
+    fn default() -> Self {
+        Limits {
+            budget: Duration::from_secs(600),
+            passes: 3,
+            case: Duration::from_secs(1),
+            seed: 0,
+            sampling: Sampling::default(),
+        }
+    }
+}
+
+/// Where a campaign stands, after each op of each pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Measurements done, over all passes; those skipped count as done.
+    pub done: usize,
+    /// Measurements in all.
+    pub total: usize,
+    /// The pass, from 1.
+    pub pass: u32,
+    /// The op just measured or skipped.
+    pub op: &'a Op,
+    /// What is known of it so far; `None` where it was skipped.
+    pub summary: Option<Summary>,
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// Estimate of the time left.
+    pub left: Duration,
+}
+
+/// An op that was not measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Skipped {
+    /// The op.
+    pub op: Op,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why an op was not measured.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SkipReason {
+    /// Its buffers do not fit: bytes asked, bytes available.
+    Memory {
+        /// Bytes of its buffers.
+        asked: u128,
+        /// Bytes that may be used.
+        available: u64,
+    },
+    /// The backend cannot run it.
+    Unsupported(String),
+    /// The budget was spent, or one run would have taken longer than what was left of it.
+    Budget,
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SkipReason::Memory { asked, available } => {
+                write!(f, "needs {asked} bytes, {available} are available")
+            }
+            SkipReason::Unsupported(reason) => write!(f, "not supported: {reason}"),
+            SkipReason::Budget => f.write_str("the time budget does not allow it"),
+        }
+    }
+}
+
+/// What a campaign brought.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// One row an op, in the order of the ops given.
+    pub records: Vec<Record>,
+    /// The ops without a row, in the order of the ops given.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Measures `ops`, each once even where it is given twice, and calls `progress` after each measurement.
+///
+/// Each pass has a seeded order of its own and prepares each case anew, so that what an op ran after, and
+/// where its buffers lay, differs between its passes. The first pass takes each family's heaviest ops last:
+/// they are what can break the budget, and by then their time can be foreseen. Time that an op does not need
+/// falls to those after it; when time is short the later passes leave ops out.
+///
+/// # Errors
+/// When an op gives a wrong result or fails to run; then nothing of the campaign is to be trusted.
+pub fn run(
+    backend: &mut dyn Backend,
+    ops: &[Op],
+    limits: &Limits,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outcome, MeasureError> {
+    let mut seen = HashSet::new();
+    let ops: Vec<Op> = ops.iter().copied().filter(|op| seen.insert(*op)).collect();
+    let clock = backend.clock();
+    let start = clock.now();
+    let passes = limits.passes.max(1);
+    let mut turns = Visits::new(&ops, passes);
+    let mut states: Vec<Result<Vec<Vec<Seconds>>, SkipReason>> = vec![Ok(Vec::new()); ops.len()];
+    let mut done = 0;
+    for pass in 1..=passes {
+        for case in visits::order(&ops, pass, limits.seed) {
+            let op = ops[case];
+            let left = limits.budget.saturating_sub(clock.now().saturating_sub(start));
+            match turns.limit(case, left) {
+                _ if states[case].is_err() => {}
+                Some(limit) => {
+                    let limit = limit.min(limits.case);
+                    match visit(backend, &*clock, &op, limit, &limits.sampling) {
+                        Ok(visit) => {
+                            turns.measured(case, visit.cost, visit.run);
+                            states[case].iter_mut().for_each(|samples| samples.push(visit.samples.clone()));
+                        }
+                        Err(error) => {
+                            let reason = skip_reason(error)?;
+                            // What an earlier pass measured stands, even if memory has become short since.
+                            if states[case].as_ref().is_ok_and(Vec::is_empty) {
+                                states[case] = Err(reason);
+                            }
+                        }
+                    }
+                }
+                None if pass == 1 => states[case] = Err(SkipReason::Budget),
+                None => {}
+            }
+            turns.done(case);
+            done += 1;
+            let elapsed = clock.now().saturating_sub(start);
+            let total = ops.len() * passes as usize;
+            progress(Progress {
+                done,
+                total,
+                pass,
+                op: &op,
+                summary: states[case].as_ref().ok().and_then(|p| stats::join(p)).map(|(summary, _)| summary),
+                elapsed,
+                left: elapsed
+                    .mul_f64((total - done) as f64 / done as f64)
+                    .min(limits.budget.saturating_sub(elapsed)),
+            });
+        }
+    }
+    Ok(collect(backend.name(), &ops, states))
+}
+
+fn collect(source: &str, ops: &[Op], states: Vec<Result<Vec<Vec<Seconds>>, SkipReason>>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (&op, state) in ops.iter().zip(states) {
+        match state.map(|passes| stats::join(&passes)) {
+            Ok(Some((summary, flags))) => {
+                let (flags, source) = (flags.to_string(), source.to_owned());
+                outcome.records.push(Record { op, summary, flags, source });
+            }
+            Ok(None) => outcome.skipped.push(Skipped { op, reason: SkipReason::Budget }),
+            Err(reason) => outcome.skipped.push(Skipped { op, reason }),
+        }
+    }
+    outcome
+}
+
+/// One op in one pass.
+struct Visit {
+    samples: Vec<Seconds>,
+    /// Time that the shortest visit of this op takes: preparation, and one run.
+    cost: Duration,
+    run: Seconds,
+}
+
+fn visit(
+    backend: &mut dyn Backend,
+    clock: &dyn Clock,
+    op: &Op,
+    limit: Duration,
+    sampling: &Sampling,
+) -> Result<Visit, MeasureError> {
+    let (asked, available) = (backend.need(op), backend.memory());
+    if asked > u128::from(available) {
+        return Err(MeasureError::OutOfMemory { op: *op, asked, available });
+    }
+    let shortest = backend.shortest_sample();
+    let start = clock.now();
+    let mut case = backend.prepare(op)?;
+    let prepared = clock.now().saturating_sub(start);
+    let limit = limit.saturating_sub(prepared);
+    let samples = sample_pass(&mut *case, clock, *sampling, shortest, limit)?;
+    let run = stats::median(&samples).unwrap_or_default();
+    let cost = prepared + Duration::try_from_secs_f64(run.get()).unwrap_or(Duration::MAX / 4);
+    Ok(Visit { samples, cost, run })
+}
+
+/// What an error means for the op alone.
+///
+/// # Errors
+/// When it puts the whole campaign in doubt.
+fn skip_reason(error: MeasureError) -> Result<SkipReason, MeasureError> {
+    match error {
+        MeasureError::OutOfMemory { asked, available, .. } => Ok(SkipReason::Memory { asked, available }),
+        MeasureError::Unsupported { reason, .. } => Ok(SkipReason::Unsupported(reason)),
+        error @ (MeasureError::WrongResult { .. } | MeasureError::Failed { .. }) => Err(error),
+    }
+}

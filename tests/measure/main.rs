@@ -1,0 +1,4 @@
+//! Measuring, from outside: campaigns over a fake machine with a virtual clock, and the real processor.
+
+mod campaign;
+mod fake;
