@@ -115,7 +115,7 @@ pub enum OpError {
         known: String,
     },
     /// A column that the op needs is empty.
-    #[error("a {op} row needs a value for \"{column}\"")]
+    #[error("{} row needs a value for \"{column}\"", with_article(op))]
     Missing {
         /// The family.
         op: &'static str,
@@ -123,7 +123,7 @@ pub enum OpError {
         column: Column,
     },
     /// A size that must be at least `least` is not.
-    #[error("{column} = {value} of a {op} row must be at least {least}")]
+    #[error("{column} = {value} of {} row must be at least {least}", with_article(op))]
     TooSmall {
         /// The family.
         op: &'static str,
@@ -145,6 +145,11 @@ impl OpError {
             OpError::Missing { column, .. } | OpError::TooSmall { column, .. } => *column,
         }
     }
+}
+
+fn with_article(op: &str) -> String {
+    let article = if op.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {op}")
 }
 
 /// Reads the counts of one op from its cells.

@@ -20,6 +20,7 @@ mod error;
 mod header;
 mod merge;
 mod read;
+mod remedy;
 mod rows;
 mod split;
 mod write;

@@ -1,11 +1,10 @@
 //! Splits the text of a table into comments and rows of fields, and knows the line of each.
-//!
-//! The `csv` crate is not used: it takes a quote that is never closed for a field that reaches to the end of
-//! the file, and counts a row's line before it skips the blank lines, comments and line ends above the row.
 
 use std::borrow::Cow;
 
-use super::error::{TableError, TableErrorKind};
+use csv_core::{ReadFieldResult, Reader, ReaderBuilder, Terminator};
+
+use super::error::{TableError, TableErrorKind, excerpt};
 
 /// One field of a row.
 pub(super) struct Field<'a> {
@@ -26,14 +25,22 @@ pub(super) enum Line<'a> {
 /// Goes through a text line by line.
 pub(super) struct Splitter<'a> {
     rest: &'a str,
-    /// The line at which `rest` begins, from 1.
-    line: u64,
+    /// Counts the lines, too.
+    csv: Reader,
+    /// Takes one field, and none is longer than the text.
+    field: Vec<u8>,
     unterminated: bool,
 }
 
 impl<'a> Splitter<'a> {
     pub fn new(text: &'a str) -> Self {
-        Splitter { rest: text, line: 1, unterminated: false }
+        // A carriage return before the newline is a blank at the end of the last field.
+        let mut csv = ReaderBuilder::new().terminator(Terminator::Any(b'\n')).build();
+        let mut field = vec![0; text.len()];
+        // csv drops a byte order mark from what it reads first, which need not be where the text begins.
+        csv.read_field(b"\n", &mut field);
+        csv.set_line(1);
+        Splitter { rest: text, csv, field, unterminated: false }
     }
 
     /// Whether the last row ended with the text and not with a newline.
@@ -47,19 +54,19 @@ impl<'a> Splitter<'a> {
     /// When a quote stays open, or text follows one that was closed.
     pub fn next(&mut self, fields: &mut Vec<Field<'a>>) -> Result<Option<(u64, Line<'a>)>, TableError> {
         while !self.rest.is_empty() {
-            let begin = self.line;
-            let line = self.rest.split('\n').next().unwrap_or_default();
+            let number = self.csv.line();
+            let (line, below) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
             let text = line.trim_start();
-            if let Some(comment) = text.strip_prefix('#') {
-                self.pass(line.len());
-                let comment = comment.strip_suffix('\r').unwrap_or(comment);
-                return Ok(Some((begin, Line::Comment(comment.strip_prefix(' ').unwrap_or(comment)))));
-            }
-            if !text.is_empty() {
+            if !text.is_empty() && !text.starts_with('#') {
                 self.row(fields)?;
-                return Ok(Some((begin, Line::Row)));
+                return Ok(Some((number, Line::Row)));
             }
-            self.pass(line.len());
+            self.rest = below;
+            self.csv.set_line(number + 1);
+            if let Some(comment) = text.strip_prefix('#') {
+                let comment = comment.strip_suffix('\r').unwrap_or(comment);
+                return Ok(Some((number, Line::Comment(comment.strip_prefix(' ').unwrap_or(comment)))));
+            }
         }
         Ok(None)
     }
@@ -67,60 +74,44 @@ impl<'a> Splitter<'a> {
     fn row(&mut self, fields: &mut Vec<Field<'a>>) -> Result<(), TableError> {
         fields.clear();
         loop {
-            let line = self.line;
-            let text = match self.rest.trim_start_matches([' ', '\t']).strip_prefix('"') {
-                Some(quoted) => self.quoted(quoted)?,
-                None => Cow::Borrowed(self.take_unquoted().trim()),
+            // To csv a quote behind a blank is a letter.
+            let text = self.rest.trim_start_matches([' ', '\t']);
+            let line = self.csv.line();
+            let (result, read, length) = self.csv.read_field(text.as_bytes(), &mut self.field);
+            let (raw, rest) = text.split_at(read);
+            self.rest = rest;
+            self.unterminated = rest.is_empty() && !raw.ends_with('\n');
+            let raw = raw.strip_suffix([',', '\n']).unwrap_or(raw);
+            let text = if raw.starts_with('"') {
+                let behind = behind_quote(raw, line)?;
+                String::from_utf8_lossy(&self.field[..length - behind]).into_owned().into()
+            } else {
+                raw.trim().into()
             };
             fields.push(Field { text, line });
-            let more = self.rest.starts_with(',');
-            self.unterminated = self.rest.is_empty();
-            self.pass(0);
-            if !more {
+            if !matches!(result, ReadFieldResult::Field { record_end: false }) {
                 return Ok(());
             }
         }
     }
+}
 
-    /// The field whose opening quote stands before `text`; ends at the separator behind its closing quote.
-    fn quoted(&mut self, text: &'a str) -> Result<Cow<'a, str>, TableError> {
-        let begin = self.line;
-        let mut length = 0;
-        let mut doubled = false;
-        loop {
-            let Some(quote) = text[length..].find('"') else {
-                return Err(TableError::at(begin, None, TableErrorKind::OpenQuote));
-            };
-            length += quote;
-            if !text[length + 1..].starts_with('"') {
-                break;
-            }
-            doubled = true;
-            length += 2;
-        }
-        let content = &text[..length];
-        self.line += content.bytes().filter(|byte| *byte == b'\n').count() as u64;
-        self.rest = &text[length + 1..];
-        let behind = self.take_unquoted().trim();
-        if !behind.is_empty() {
-            let kind = TableErrorKind::TextAfterQuote { text: super::error::excerpt(behind) };
-            return Err(TableError::at(self.line, None, kind));
-        }
-        Ok(if doubled { content.replace("\"\"", "\"").into() } else { content.into() })
+/// How many blanks follow the closing quote of the field `raw`, which begins in `line`.
+///
+/// csv takes a quote that is never closed for a field that reaches to the end of the file, and whatever
+/// follows a closing quote for a part of the field.
+///
+/// # Errors
+/// When the quote stays open, or text follows it.
+fn behind_quote(raw: &str, line: u64) -> Result<usize, TableError> {
+    // Doubled quotes close nothing; their like in length keeps the place.
+    let Some(closing) = raw[1..].replace("\"\"", "''").find('"') else {
+        return Err(TableError::at(line, None, TableErrorKind::OpenQuote));
+    };
+    let behind = &raw[closing + 2..];
+    if behind.trim().is_empty() {
+        return Ok(behind.len());
     }
-
-    /// Takes what stands before the next comma, newline or the end.
-    fn take_unquoted(&mut self) -> &'a str {
-        let end = self.rest.bytes().position(|byte| matches!(byte, b',' | b'\n')).unwrap_or(self.rest.len());
-        let (before, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        before
-    }
-
-    /// Passes over `length` bytes within a line and the comma or newline behind them.
-    fn pass(&mut self, length: usize) {
-        let rest = &self.rest[length..];
-        self.line += u64::from(rest.starts_with('\n'));
-        self.rest = rest.get(1..).unwrap_or_default();
-    }
+    let line = line + raw.matches('\n').count() as u64;
+    Err(TableError::at(line, None, TableErrorKind::TextAfterQuote { text: excerpt(behind.trim()) }))
 }

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+
+use csv::{QuoteStyle, WriterBuilder};
 
 use super::column::TableColumn;
 use super::error::{TableError, TableErrorKind};
@@ -20,7 +21,7 @@ impl Table {
     /// would not read back as it is: two rows of one op, an op with a count of 0, a time of 0 or outside its
     /// interval, a number above 2⁶³−1 in the header.
     pub fn write_to(&self, mut w: impl Write) -> io::Result<()> {
-        w.write_all(self.render()?.as_bytes())?;
+        w.write_all(&self.render()?)?;
         w.flush()
     }
 
@@ -45,7 +46,7 @@ impl Table {
             Some(old) if old.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             // A pipe or terminal must not be replaced by a file.
             Some(old) if !old.is_file() => {
-                return OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+                return OpenOptions::new().write(true).open(path)?.write_all(&text);
             }
             _ => {}
         }
@@ -53,45 +54,57 @@ impl Table {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        // In the same folder: only there is a rename atomic.
-        let (mut file, temporary) = Temporary::create(folder)?;
-        file.write_all(text.as_bytes())?;
+        // In the same folder: only there is a rename atomic. The prefix is not the name of the table, which
+        // may be too long with an ending.
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".gettime-");
+        // Those of any new file: by default only the owner may read what tempfile creates.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(folder)?;
+        file.write_all(&text)?;
         if let Some(old) = old {
-            file.set_permissions(old.permissions())?;
+            file.as_file().set_permissions(old.permissions())?;
         }
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&temporary.0, &path)?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
         // The rename itself reaches the disk with the folder. Not every system can do that; no data is at
         // risk.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
     }
 
-    fn render(&self) -> io::Result<String> {
-        let mut text = header::render(self)?;
+    fn render(&self) -> io::Result<Vec<u8>> {
         let columns: Vec<_> = TableColumn::all().collect();
         let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
-        text.push_str(&names.join(","));
-        text.push('\n');
+        let above = header::render(self)? + &names.join(",") + "\n";
+        let mut rows = WriterBuilder::new().quote_style(self.quote_style()).from_writer(above.into_bytes());
         let mut known = HashSet::with_capacity(self.records.len());
+        let mut field = String::new();
         for record in &self.records {
             let cells = checked_cells(record)?;
             if !known.insert(record.op) {
                 return Err(invalid(record, "is there twice"));
             }
-            for (i, column) in columns.iter().enumerate() {
-                if i > 0 {
-                    text.push(',');
-                }
-                push_field(&mut text, record, &cells, *column);
+            for column in &columns {
+                field.clear();
+                push_field(&mut field, record, &cells, *column);
+                rows.write_field(&field)?;
             }
-            text.push('\n');
+            rows.write_record(None::<&[u8]>)?;
         }
-        text.push_str("# ");
-        text.push_str(END);
-        text.push('\n');
+        let mut text = rows.into_inner().map_err(|error| error.into_error())?;
+        writeln!(text, "# {END}")?;
         Ok(text)
+    }
+
+    /// Only what must be is quoted; but csv does not know that blanks at the ends of a field must.
+    fn quote_style(&self) -> QuoteStyle {
+        let padded = |text: &str| text.trim() != text;
+        match self.records.iter().any(|record| padded(&record.flags) || padded(&record.source)) {
+            true => QuoteStyle::NonNumeric,
+            false => QuoteStyle::Necessary,
+        }
     }
 }
 
@@ -114,9 +127,9 @@ fn invalid(record: &Record, message: &str) -> io::Error {
 fn push_field(text: &mut String, record: &Record, cells: &Cells, column: TableColumn) {
     let summary = &record.summary;
     match column {
-        TableColumn::Op(Column::Op) => push_text(text, &cells.op),
-        TableColumn::Op(Column::Kind) => push_text(text, &cells.kind),
-        TableColumn::Op(Column::Dtype) => push_text(text, cells.dtype.map_or("", |dtype| dtype.name())),
+        TableColumn::Op(Column::Op) => text.push_str(&cells.op),
+        TableColumn::Op(Column::Kind) => text.push_str(&cells.kind),
+        TableColumn::Op(Column::Dtype) => text.push_str(cells.dtype.map_or("", |dtype| dtype.name())),
         TableColumn::Op(Column::M) => push_count(text, cells.m),
         TableColumn::Op(Column::K) => push_count(text, cells.k),
         TableColumn::Op(Column::N) => push_count(text, cells.n),
@@ -131,8 +144,8 @@ fn push_field(text: &mut String, record: &Record, cells: &Cells, column: TableCo
         TableColumn::SecondsLow => push_time(text, summary.interval.map(|(low, _)| low.get())),
         TableColumn::SecondsHigh => push_time(text, summary.interval.map(|(_, high)| high.get())),
         TableColumn::Samples => push_count(text, summary.samples),
-        TableColumn::Flags => push_text(text, &record.flags),
-        TableColumn::Source => push_text(text, &record.source),
+        TableColumn::Flags => text.push_str(&record.flags),
+        TableColumn::Source => text.push_str(&record.source),
     }
 }
 
@@ -148,42 +161,5 @@ fn push_count(text: &mut String, count: Option<u64>) {
 fn push_time(text: &mut String, seconds: Option<f64>) {
     if let Some(seconds) = seconds {
         let _ = write!(text, "{seconds:e}");
-    }
-}
-
-/// Quoted where a comma, quote, line end or blank at an end would be taken for something else.
-fn push_text(text: &mut String, field: &str) {
-    if field.contains(['"', ',', '\n', '\r']) || field.trim() != field {
-        text.push('"');
-        text.push_str(&field.replace('"', "\"\""));
-        text.push('"');
-    } else {
-        text.push_str(field);
-    }
-}
-
-/// A file that is removed when it is dropped; a file that was renamed is no longer there to remove.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn create(folder: &Path) -> io::Result<(File, Temporary)> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        loop {
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            // Not the name of the table with an ending: that may become too long for the folder.
-            let path = folder.join(format!(".gettime-{}-{number}.tmp", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok((file, Temporary(path))),
-                // Left by an earlier process of the same number.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
     }
 }
