@@ -4,6 +4,8 @@
 //! [`Backend`] runs it. A backend checks the result of an op before it hands out a [`Case`] to be timed.
 
 pub mod campaign;
+#[cfg(feature = "cpu")]
+pub mod cpu;
 pub mod sampler;
 mod visits;
 

@@ -1,0 +1,272 @@
+//! The processor of this machine, all its cores as one device: f32, no system library.
+//!
+//! Ranks of a collective are threads of this process that copy through its memory. Rows of a kernel, blocks of
+//! queries of attention and tiles of a product go to all cores; what is left as one row, or as one query of one
+//! head, runs on one.
+
+mod arena;
+mod attention;
+mod barrier;
+mod check;
+mod exchange;
+mod gemm;
+mod host;
+mod kernel;
+mod math;
+mod rows;
+mod team;
+mod vector;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use self::arena::{Arena, Slots};
+use self::attention::Fused;
+use self::check::{Checked, Wrong};
+use self::exchange::{Exchange, Pattern};
+use self::gemm::Product;
+use self::kernel::Stream;
+use self::team::{Lost, Team};
+use super::{Backend, Case, Clock, MeasureError, WallClock};
+use crate::device::{Cluster, Device};
+use crate::dtype::Dtype;
+use crate::op::{CollectiveKind, KernelKind, Link, Op};
+use crate::units::Seconds;
+
+/// Ranks that one process may hold, a thread each.
+const MOST_RANKS: u64 = 512;
+
+/// Memory left to everything else, in bytes.
+const RESERVE: u64 = 256 << 20;
+
+/// The processor as a backend; keeps its buffers from one op to the next.
+#[derive(Debug)]
+pub struct Cpu {
+    threads: usize,
+    cache_bytes: u64,
+    arena: Arena,
+    clock: WallClock,
+}
+
+impl Cpu {
+    /// This machine's processor with as many threads as rayon's pool has, and random data from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let cache_bytes = host::cache_bytes();
+        let threads = rayon::current_num_threads();
+        Cpu { threads, cache_bytes, arena: Arena::new(seed), clock: WallClock::start() }
+    }
+
+    /// Bytes to rotate through, and the most that may be taken for it.
+    fn rotation(&self) -> (u64, u64) {
+        (3 * self.cache_bytes, self.memory() / 4)
+    }
+
+    fn prepare_team<'a>(
+        &'a mut self,
+        op: &Op,
+        exchange: Exchange,
+    ) -> Result<Box<dyn Case + 'a>, MeasureError> {
+        let rotation = self.rotation();
+        let team = Team::start(exchange, &mut self.arena, rotation, self.threads)
+            .map_err(|lost| failed(op, lost))?;
+        let case = Ranked { op: *op, team, arena: &mut self.arena };
+        case.team.check().map_err(|lost| failed(op, lost))?.map_err(|wrong| wrong_result(op, wrong))?;
+        Ok(Box::new(case))
+    }
+
+    fn prepare_work<'a>(&'a mut self, op: &Op, work: Work) -> Result<Box<dyn Case + 'a>, MeasureError> {
+        let (input, output) = work.sizes();
+        let (rotated_bytes, cap_bytes) = self.rotation();
+        let slots = Slots::new(input, output, rotated_bytes, cap_bytes);
+        let (inputs, outputs) = self.arena.buffers(slots.inputs(), slots.outputs());
+        let (from, to) = (slots.input_of(inputs, 0), slots.output_of(outputs, 0));
+        to.fill(f32::NAN);
+        work.run(from, to);
+        work.check(from, to).map_err(|wrong| wrong_result(op, wrong))?;
+        Ok(Box::new(Rotated { work, slots, slot: 0, inputs, outputs }))
+    }
+}
+
+impl Backend for Cpu {
+    fn name(&self) -> &'static str {
+        "gettime-cpu"
+    }
+
+    fn device(&self) -> Device {
+        host::device(self.threads)
+    }
+
+    /// All ranks on this one node.
+    fn cluster(&self, gpus: u64) -> Cluster {
+        Cluster { gpus: Some(gpus), gpus_per_node: Some(gpus), ..Cluster::default() }
+    }
+
+    fn dtypes(&self) -> &[Dtype] {
+        &[Dtype::F32]
+    }
+
+    fn need(&self, op: &Op) -> u128 {
+        let buffers = match op {
+            // Routes are 8 bytes here, and the op counts 4.
+            Op::Kernel(op) if op.kind.has_top_k() => {
+                op.bytes() + 8 * u128::from(op.rows) * u128::from(op.top_k)
+            }
+            Op::Kernel(op) if op.kind == KernelKind::Layernorm => op.bytes() + 8 * u128::from(op.cols),
+            Op::Collective(op) => {
+                // What each rank sends and receives, its part in between, and the rounding of each.
+                let reduced = u128::from(op.kind == CollectiveKind::AllReduce) * u128::from(op.bytes);
+                u128::from(op.ranks) * (2 * u128::from(op.bytes) + 192) + reduced
+            }
+            Op::P2p(op) => 4 * u128::from(op.bytes),
+            Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) => op.bytes(),
+        };
+        // Room for the lines that buffers start on, and for what threads keep beside them.
+        buffers + (self.threads as u128) * (1 << 18)
+    }
+
+    fn memory(&self) -> u64 {
+        (host::available_bytes() + self.arena.bytes()).saturating_sub(RESERVE)
+    }
+
+    fn clock(&self) -> Rc<dyn Clock> {
+        Rc::new(self.clock)
+    }
+
+    /// 50 µs: 1000 times what it takes to read the clock, and long enough that waking the ranks of a
+    /// collective, which the first run of a sample feels, does not show.
+    fn shortest_sample(&self) -> Duration {
+        Duration::from_micros(50)
+    }
+
+    fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError> {
+        supported(op).map_err(|reason| MeasureError::Unsupported { op: *op, reason })?;
+        let (asked, available) = (self.need(op), self.memory());
+        if asked > u128::from(available) {
+            return Err(MeasureError::OutOfMemory { op: *op, asked, available });
+        }
+        // Of what the last ops left nothing may be of use to this one.
+        let (_, cap_bytes) = self.rotation();
+        if asked.max(cap_bytes.into()) + u128::from(self.arena.bytes()) > u128::from(available) {
+            self.arena.clear();
+        }
+        let threads = self.threads;
+        match op {
+            Op::Gemm(gemm) => self.prepare_work(op, Work::Gemm(Product::new(gemm, threads))),
+            Op::Kernel(kernel) => self.prepare_work(op, Work::Kernel(Stream::new(kernel, threads))),
+            Op::Attention(attention) => {
+                self.prepare_work(op, Work::Attention(Fused::new(attention, threads)))
+            }
+            Op::Collective(group) => self
+                .prepare_team(op, Exchange::new(Pattern::Collective(group.kind), group.bytes, group.ranks)),
+            Op::P2p(send) => self.prepare_team(op, Exchange::new(Pattern::Send, send.bytes, 2)),
+        }
+    }
+}
+
+/// Whether this backend can run the op, apart from memory.
+fn supported(op: &Op) -> Result<(), String> {
+    if let Some(dtype) = op.dtype().filter(|&dtype| dtype != Dtype::F32) {
+        return Err(format!("the processor is measured with f32, not {dtype}"));
+    }
+    match op {
+        Op::Collective(op) if op.nodes > 1 => Err("the ranks are threads on one node".into()),
+        Op::Collective(op) if op.ranks > MOST_RANKS => Err(format!("more than {MOST_RANKS} ranks")),
+        Op::P2p(op) if op.link == Link::InterNode => Err("the ranks are threads on one node".into()),
+        Op::Kernel(op) if op.kind == KernelKind::GateTopk && (op.top_k > op.cols || op.cols > 1 << 24) => {
+            Err(format!("top-{} of {} experts", op.top_k, op.cols))
+        }
+        Op::Kernel(op) if u128::from(op.rows) * u128::from(op.top_k) > u128::from(u32::MAX) => {
+            Err("more rows than a 32-bit index reaches".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn wrong_result(op: &Op, Wrong { place, expected, got }: Wrong) -> MeasureError {
+    MeasureError::WrongResult { op: *op, place, expected, got }
+}
+
+fn failed(op: &Op, lost: Lost) -> MeasureError {
+    let reason = match lost {
+        Lost::Start => "a thread could not be started",
+        Lost::Rank => "the thread of a rank died",
+    };
+    MeasureError::Failed { op: *op, reason: reason.into() }
+}
+
+/// An op that runs in one thread pool.
+#[derive(Debug)]
+enum Work {
+    Gemm(Product),
+    Kernel(Stream),
+    Attention(Fused),
+}
+
+impl Work {
+    /// Elements of the input and of the output.
+    fn sizes(&self) -> (usize, usize) {
+        match self {
+            Work::Gemm(op) => (op.inputs(), op.outputs()),
+            Work::Kernel(op) => (op.inputs(), op.outputs()),
+            Work::Attention(op) => (op.inputs(), op.outputs()),
+        }
+    }
+
+    fn run(&self, input: &[f32], output: &mut [f32]) {
+        match self {
+            Work::Gemm(op) => op.run(input, output),
+            Work::Kernel(op) => op.run(input, output),
+            Work::Attention(op) => op.run(input, output),
+        }
+    }
+
+    fn check(&self, input: &[f32], output: &[f32]) -> Checked {
+        match self {
+            Work::Gemm(op) => op.check(input, output),
+            Work::Kernel(op) => op.check(input, output),
+            Work::Attention(op) => op.check(input, output),
+        }
+    }
+}
+
+/// An op that runs on one slot of its buffers after the other.
+struct Rotated<'a> {
+    work: Work,
+    slots: Slots,
+    slot: usize,
+    inputs: &'a [f32],
+    outputs: &'a mut [f32],
+}
+
+impl Case for Rotated<'_> {
+    fn sample(&mut self, runs: u64) -> Result<Seconds, MeasureError> {
+        let runs = runs.max(1);
+        let start = Instant::now();
+        for _ in 0..runs {
+            self.slot = (self.slot + 1) % self.slots.count;
+            let input = self.slots.input_of(self.inputs, self.slot);
+            self.work.run(input, self.slots.output_of(self.outputs, self.slot));
+        }
+        Ok(Seconds::new(start.elapsed().as_secs_f64() / runs as f64).unwrap_or_default())
+    }
+}
+
+/// An op of several ranks.
+struct Ranked<'a> {
+    op: Op,
+    team: Team,
+    arena: &'a mut Arena,
+}
+
+impl Case for Ranked<'_> {
+    fn sample(&mut self, runs: u64) -> Result<Seconds, MeasureError> {
+        let seconds = self.team.sample(runs.max(1)).map_err(|lost| failed(&self.op, lost))?;
+        Ok(Seconds::new(seconds).unwrap_or_default())
+    }
+}
+
+impl Drop for Ranked<'_> {
+    fn drop(&mut self) {
+        self.team.dismiss(self.arena);
+    }
+}
