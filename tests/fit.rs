@@ -1,6 +1,7 @@
 //! Fits of tables whose true law is known, because the test made it up.
 
 use gettime::cost::{Basis, Cost, CostError, Estimate};
+use gettime::device::Device;
 use gettime::dtype::Dtype;
 use gettime::fit::{Fit, Key};
 use gettime::op::{Attention, Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Link, Op, P2p};
@@ -124,6 +125,23 @@ fn held_out_shapes_are_met_within_3_percent_and_intervals_keep_their_promise() {
         let (median, p95) = (percentile(errors.clone(), 0.5), percentile(errors, 0.95));
         assert!(median < 0.03 && p95 < 0.12, "seed {seed}: {median} {p95}");
         assert!((0.85..=0.98).contains(&coverage), "seed {seed}: {coverage}");
+    }
+}
+
+#[test]
+fn the_number_of_multiprocessors_is_a_hint_that_may_be_nonsense() {
+    let mut table = table(measured_gpu(300, 18));
+    for sms in [toml::Value::Integer(132), toml::Value::Integer(-4), "many".into()] {
+        let mut device = Device { name: "made up".into(), ..Device::default() };
+        device.details.insert("sms".into(), sms);
+        table.device = Some(device);
+        let fit = Fit::new(&table, "the table");
+        let errors = measured_gpu(500, 19)
+            .into_iter()
+            .map(|(op, seconds)| (fit.cost(&op).unwrap().seconds.get() / seconds - 1.0).abs())
+            .collect();
+        let median = percentile(errors, 0.5);
+        assert!(median < 0.03, "{median}");
     }
 }
 

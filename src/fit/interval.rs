@@ -1,7 +1,7 @@
 //! How far off a surface is: intervals calibrated on rows that were left out.
 
 use super::draw;
-use super::features::DIMS;
+use super::features::{DIMS, Features};
 use super::surface::{Prediction, Surface};
 
 /// The share of new measurements that an interval is to hold.
@@ -124,8 +124,10 @@ fn beyond_the_rest(surface: &Surface, axis: usize, values: &[f64]) -> Vec<f64> {
     let edge = values[(values.len() * 2).div_ceil(3) - 1].min(values[values.len() - 2]);
     let (below, above): (Vec<usize>, Vec<usize>) =
         (0..surface.rows()).partition(|row| surface.features(*row).coords[axis] <= edge);
-    let features = below.iter().map(|row| *surface.features(*row)).collect();
-    let rest = Surface::uncalibrated(features, below.iter().map(|row| surface.log(*row)).collect());
+    let features: Vec<Features> = below.iter().map(|row| *surface.features(*row)).collect();
+    let logs: Vec<f64> = below.iter().map(|row| surface.log(*row)).collect();
+    let law = surface.law().refit(&features, &logs);
+    let rest = Surface::uncalibrated(features, logs, law);
     if rest.has_few_rows() {
         return Vec::new();
     }

@@ -1,6 +1,6 @@
 //! What the base law leaves over, between the rows: local kriging.
 
-use super::features::Coords;
+use super::law::Point;
 use super::least_squares::{cholesky, dot, forward};
 use super::neighbours::{Neighbour, distance2};
 
@@ -44,7 +44,7 @@ impl Covariance {
     ///
     /// `spread` is the standard deviation of the long-range part over all rows. The mean that kriging falls
     /// back to is estimated from the neighbours, with the law (0) as its prior.
-    pub fn predict(&self, near: &[Neighbour], points: &[Coords], residuals: &[f64], spread: f64) -> Residual {
+    pub fn predict(&self, near: &[Neighbour], points: &[Point], residuals: &[f64], spread: f64) -> Residual {
         let n = near.len();
         let total = 1.0 + self.short + self.nugget;
         if n == 0 {

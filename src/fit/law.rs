@@ -1,80 +1,178 @@
-//! The base law: how long work takes by physics, with a few constants of the machine.
+//! The base law of a surface, and how it is chosen.
 
 use super::draw;
-use super::features::{Features, Join};
-use super::least_squares::minimise;
+use super::features::{Coords, DIMS, Features};
+use super::kriging::Covariance;
+use super::menu::{Effort, Menu};
+use super::terms::Terms;
 
-/// Rows that the constants are fitted to: more than enough for four.
-const MOST_ROWS: usize = 700;
+/// Coordinates of the residual: those of the op, and those that the law adds.
+pub const POINT_DIMS: usize = DIMS + 5;
 
-/// What a factor of e away from the prior costs, in units of a squared log residual: next to nothing where
-/// the rows speak, everything where they do not.
-const PRIOR_WEIGHT: f64 = 0.002;
+/// Where a residual lies.
+pub type Point = [f64; POINT_DIMS];
 
-/// No launch of a kernel or of a message takes longer than about this, in seconds; the prior's upper end.
-const LONG_OVERHEAD: f64 = 10e-6;
-
-/// `t = overhead + ((work₀/rate₀)^q + (work₁/rate₁)^q)^(1/q)`, q = 1 where the terms add.
-///
-/// For products and attention the rates are FLOP/s and bytes/s and q joins the two sides of the roofline
-/// (Williams, Waterman and Patterson 2009); for collectives they are bytes/s and steps/s (Hockney 1994:
-/// α + β·bytes, with the steps and traffic of a ring); for kernels and transfers bytes/s alone.
-/// It rises with the work, and along each dimension it ends in a straight line.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Law {
-    overhead: f64,
-    rates: [f64; 2],
-    sharpness: f64,
+/// How long work takes by physics, with a few constants of the machine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Law {
+    /// Two terms of work at two rates.
+    Terms(Terms),
+    /// Tiles of a GPU.
+    Menu(Box<Menu>),
 }
 
+/// What is known of the ops of a surface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// Nothing that speaks for one law over another.
+    Any,
+    /// They are products of matrices, on a device with this many multiprocessors where that is known.
+    Products {
+        /// Multiprocessors.
+        sms: Option<u64>,
+    },
+}
+
+/// Rows that the two laws of products are compared on.
+const TRIAL_ROWS: usize = 240;
+
+/// With fewer rows the eleven constants of a menu are not to be learnt.
+const FEWEST_MENU_ROWS: usize = 24;
+
+/// A menu must be this much better than the plain law to be worth its constants.
+const MENU_GAIN: f64 = 0.9;
+
 impl Law {
-    /// The law nearest to the rows, given as features with the logarithm of their seconds.
-    ///
-    /// The prior is read from the rows themselves: each rate at the best any row shows, the overhead at half
-    /// the shortest time but at most 10 µs. So one row is enough, and gives a machine that makes sense.
-    pub fn fit(features: &[Features], logs: &[f64]) -> Law {
-        let rows = draw::rows(features.len(), MOST_ROWS, 1);
-        let best = |term: usize| {
-            let rate = |row: &usize| features[*row].work[term] / logs[*row].exp();
-            let best = rows.iter().map(rate).fold(0.0, f64::max);
-            if best > 0.0 && best.is_finite() { best } else { 1.0 }
-        };
-        let shortest = rows.iter().map(|row| logs[*row].exp()).fold(f64::INFINITY, f64::min);
-        let overlap = features.iter().any(|f| f.join == Join::Overlap);
-        let start = [(shortest / 2.0).clamp(1e-12, LONG_OVERHEAD).ln(), best(0).ln(), best(1).ln(), 1.0];
-        let start = if overlap { &start[..] } else { &start[..3] };
-        let found = minimise(start, PRIOR_WEIGHT, rows.len(), |parameters, residuals| {
-            let law = Law::from_logs(parameters);
-            for (residual, row) in residuals.iter_mut().zip(&rows) {
-                *residual = logs[*row] - law.seconds(&features[*row]).ln();
-            }
-        });
-        Law::from_logs(&found)
+    /// The law of the rows: two terms, or for products the menu of tiles where it predicts left-out rows
+    /// better. So a processor without tiles keeps its roofline.
+    pub fn fit(features: &[Features], logs: &[f64], machine: Machine) -> Law {
+        let plain = Terms::fit(features, logs);
+        let Machine::Products { sms } = machine else { return Law::Terms(plain) };
+        if features.len() < FEWEST_MENU_ROWS {
+            return Law::Terms(plain);
+        }
+        let sms = sms.unwrap_or_else(|| Menu::guess_sms(features, logs, &plain));
+        if menu_error_over_plain(features, logs, sms) > MENU_GAIN {
+            return Law::Terms(plain);
+        }
+        Law::Menu(Box::new(Menu::fit(features, logs, &plain, sms, Effort::FULL)))
     }
 
-    fn from_logs(parameters: &[f64]) -> Law {
-        Law {
-            overhead: parameters[0].exp(),
-            rates: [parameters[1].exp(), parameters[2].exp()],
-            // Above 1, where the terms would add, and not so far above that powers overflow.
-            sharpness: parameters.get(3).map_or(1.0, |q| 1.0 + q.min(2.5).exp()),
+    /// The same law with the constants of other rows, for trials.
+    pub fn refit(&self, features: &[Features], logs: &[f64]) -> Law {
+        let plain = Terms::fit(features, logs);
+        match self {
+            Law::Terms(_) => Law::Terms(plain),
+            Law::Menu(menu) => {
+                Law::Menu(Box::new(Menu::fit(features, logs, &plain, menu.sms(), Effort::TRIAL)))
+            }
+        }
+    }
+
+    /// How alike the residuals of two ops are. Chosen on the H200 tables, products and NCCL, whose errors change
+    /// by less than a tenth within factors of 2 around these; the A100 tables like them as well.
+    pub const fn covariance(&self) -> Covariance {
+        match self {
+            Law::Terms(_) => Covariance { range: 3.0, short: 0.1, short_range: 1.5, nugget: 0.01 },
+            Law::Menu(_) => Covariance { range: 5.0, short: 0.25, short_range: 0.75, nugget: 0.03 },
         }
     }
 
     /// The seconds of an op by the law.
     pub fn seconds(&self, op: &Features) -> f64 {
-        let terms = [op.work[0] / self.rates[0], op.work[1] / self.rates[1]];
-        match op.join {
-            Join::Sum => self.overhead + terms[0] + terms[1],
-            Join::Overlap => {
-                let longer = terms[0].max(terms[1]);
-                let shorter = terms[0].min(terms[1]);
-                if longer <= 0.0 {
-                    return self.overhead;
-                }
-                let q = self.sharpness;
-                self.overhead + longer * (1.0 + (shorter / longer).powf(q)).powf(1.0 / q)
-            }
+        match self {
+            Law::Terms(terms) => terms.seconds(op),
+            Law::Menu(menu) => menu.seconds(op),
         }
+    }
+
+    /// Where the residual of an op at `coords` lies. A menu adds what its choice tells: how long, how full the
+    /// last wave, bound by arithmetic or memory, the tile; and whether rows are aligned. Their weights were
+    /// chosen on the H200 table, where halving or doubling them changes the error by less than a twentieth.
+    pub fn point(&self, coords: &Coords) -> Point {
+        let mut point = [0.0; POINT_DIMS];
+        point[..DIMS].copy_from_slice(coords);
+        if let Law::Menu(menu) = self {
+            let choice = menu.at(coords);
+            let aligned = coords[0].exp2().round() % 16.0 == 0.0;
+            let told = [
+                choice.micros.log2(),
+                2.0 * choice.idle.ln().clamp(0.0, 1.5),
+                (choice.comp / choice.mem).clamp(0.125, 8.0).log2(),
+                choice.tile.log2(),
+                if aligned { 0.0 } else { 0.7 },
+            ];
+            point[0] *= 0.7;
+            point[DIMS..].copy_from_slice(&told.map(|told| 0.5 * told));
+        }
+        point
+    }
+}
+
+/// The mean error of the menu on left-out rows over that of two terms, both without residuals.
+fn menu_error_over_plain(features: &[Features], logs: &[f64], sms: u64) -> f64 {
+    let rows = draw::rows(features.len(), TRIAL_ROWS, 8);
+    let (mut of_menu, mut of_plain) = (0.0, 0.0);
+    for fold in [0, 1] {
+        let (train, test): (Vec<usize>, Vec<usize>) =
+            rows.iter().partition(|row| draw::mix(9, **row as u64) % 2 == fold);
+        let train_features: Vec<Features> = train.iter().map(|row| features[*row]).collect();
+        let train_logs: Vec<f64> = train.iter().map(|row| logs[*row]).collect();
+        let plain = Terms::fit(&train_features, &train_logs);
+        let menu = Menu::fit(&train_features, &train_logs, &plain, sms, Effort::TRIAL);
+        for row in test {
+            // An outlier says nothing for or against a law.
+            let off = |seconds: f64| (logs[row] - seconds.ln()).abs().min(0.5);
+            of_menu += off(menu.seconds(&features[row]));
+            of_plain += off(plain.seconds(&features[row]));
+        }
+    }
+    of_menu / of_plain.max(1e-9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Law, Machine};
+    use crate::dtype::Dtype;
+    use crate::fit::draw;
+    use crate::fit::features::Features;
+    use crate::op::{Gemm, Op};
+
+    /// The law of 200 products whose time in seconds is `time` of FLOPs, bytes and tiles of 128 × 128.
+    fn law_of(time: impl Fn(f64, f64, f64) -> f64) -> Law {
+        let size = |seed: u64, row: u64| {
+            16 + 8 * (2f64.powf(draw::mix(seed, row) as f64 / 2f64.powi(64) * 9.0) as u64)
+        };
+        let products = (0..200).map(|row| Gemm {
+            m: size(1, row),
+            k: size(2, row),
+            n: size(3, row),
+            batch: 1,
+            dtype: Dtype::Bf16,
+        });
+        let (features, logs): (Vec<Features>, Vec<f64>) = products
+            .map(|gemm| {
+                let tiles = (gemm.m.div_ceil(128) * gemm.n.div_ceil(128)) as f64;
+                let seconds = time(gemm.flops() as f64, gemm.bytes() as f64, tiles);
+                (Features::of(&Op::Gemm(gemm)).unwrap(), seconds.ln())
+            })
+            .unzip();
+        Law::fit(&features, &logs, Machine::Products { sms: None })
+    }
+
+    #[test]
+    fn a_processor_without_tiles_keeps_its_roofline() {
+        let law = law_of(|flops, bytes, _| 1e-6 + (flops / 1e12).max(bytes / 4e10));
+        assert!(matches!(law, Law::Terms(_)), "{law:?}");
+    }
+
+    #[test]
+    fn a_gpu_that_works_in_waves_of_tiles_gets_a_menu() {
+        // 108 multiprocessors, 2 µs, 2 TB/s; a tile of 128 × 128 takes 11 ns for each of k.
+        let law = law_of(|flops, bytes, tiles| {
+            let k = flops / (tiles * 2.0 * 128.0 * 128.0);
+            2e-6 + ((tiles / 108.0).ceil() * k * 11e-9).max(bytes / 2e12)
+        });
+        assert!(matches!(law, Law::Menu(_)), "{law:?}");
     }
 }

@@ -4,9 +4,6 @@
 /// where half of its points repeat within 2 %.
 const SOFT_L1_SCALE: f64 = 0.05;
 
-/// Steps of Levenberg and Marquardt, accepted or not.
-const MOST_STEPS: usize = 60;
-
 /// Factors the symmetric positive definite `n × n` matrix `a` (row-major, the lower triangle is read) in place
 /// into its lower Cholesky factor. A pivot that rounding takes to 0 or below becomes `floor`.
 pub fn cholesky(a: &mut [f64], n: usize, floor: f64) {
@@ -54,10 +51,11 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// soft L1 loss `2s²(√(1 + (r/s)²) − 1)`, by the method of Levenberg and Marquardt with a numeric Jacobian.
 ///
 /// `residuals` writes the residuals of the parameters it is given. The search starts at `start`, the centre
-/// of the prior, and never ends anywhere worse.
+/// of the prior, ends after `most_steps` steps, accepted or not, and never ends anywhere worse.
 pub fn minimise(
     start: &[f64],
     prior_weight: f64,
+    most_steps: usize,
     rows: usize,
     residuals: impl Fn(&[f64], &mut [f64]),
 ) -> Vec<f64> {
@@ -74,7 +72,7 @@ pub fn minimise(
     let (mut jacobian, mut moved) = (vec![0.0; rows * n], vec![0.0; rows]);
     let mut damping = 1e-2;
     let mut stale = true;
-    for _ in 0..MOST_STEPS {
+    for _ in 0..most_steps {
         if stale {
             for j in 0..n {
                 let step = 1e-3;

@@ -1,7 +1,8 @@
 //! From a table to `Cost`.
 //!
 //! The rows of a table fall into surfaces ([`Key`]). Each surface has a base law by physics with a few fitted
-//! constants, and interpolates what the law leaves over by local kriging in log2 coordinates:
+//! constants (a roofline, a ring, or for products on a GPU the tiles that its library chooses from), and
+//! interpolates what the law leaves over by local kriging in log2 coordinates:
 //! `t = law(op)·exp(residual(op))`, in seconds. A fit is a pure function of the set of rows: their order does
 //! not matter, and the same rows give the same bits.
 
@@ -12,8 +13,10 @@ mod interval;
 mod kriging;
 mod law;
 mod least_squares;
+mod menu;
 mod neighbours;
 mod surface;
+mod terms;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,6 +30,7 @@ use crate::stats::Summary;
 use crate::table::{Record, Table};
 use crate::units::Seconds;
 use features::Features;
+use law::Machine;
 use surface::Surface;
 
 /// A measured time's interval holds 95 %, in standard deviations of a normal law.
@@ -56,10 +60,19 @@ impl Fit {
                 logs.push(seconds.ln());
             }
         }
+        let sms = table.device.as_ref().and_then(|device| device.details.get("sms")?.as_integer());
+        let sms = sms.and_then(|sms| u64::try_from(sms).ok());
+        let machine = |key: &Key| match key {
+            Key::Gemm(_) => Machine::Products { sms },
+            _ => Machine::Any,
+        };
         Fit {
             name: name.to_owned(),
             measured: records.iter().map(|record| (record.op, record.summary)).collect(),
-            surfaces: rows.into_iter().map(|(key, (all, logs))| (key, Surface::new(all, logs))).collect(),
+            surfaces: rows
+                .into_iter()
+                .map(|(key, (all, logs))| (key, Surface::new(all, logs, machine(&key))))
+                .collect(),
         }
     }
 

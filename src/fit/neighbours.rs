@@ -1,6 +1,6 @@
 //! The nearest rows of a point: a k-d tree.
 
-use super::features::{Coords, DIMS};
+use super::law::{POINT_DIMS, Point};
 
 /// Rows in a leaf: below this a scan is faster than a descent.
 const LEAF: usize = 12;
@@ -23,14 +23,14 @@ enum Node {
 
 /// Points in an order in which near ones lie together.
 pub struct Tree {
-    points: Vec<(Coords, usize)>,
+    points: Vec<(Point, usize)>,
     nodes: Vec<Node>,
 }
 
 impl Tree {
     /// A tree of `points`; rows are named by their place in it.
-    pub fn new(points: &[Coords]) -> Tree {
-        let mut points: Vec<(Coords, usize)> = points.iter().copied().zip(0..).collect();
+    pub fn new(points: &[Point]) -> Tree {
+        let mut points: Vec<(Point, usize)> = points.iter().copied().zip(0..).collect();
         let mut nodes = Vec::new();
         let end = points.len();
         grow(&mut points, 0, end, &mut nodes);
@@ -38,7 +38,7 @@ impl Tree {
     }
 
     /// The `most` nearest rows that `keep` admits, nearest first; the lower row first where two are equally far.
-    pub fn nearest(&self, point: &Coords, most: usize, keep: impl Fn(usize) -> bool) -> Vec<Neighbour> {
+    pub fn nearest(&self, point: &Point, most: usize, keep: impl Fn(usize) -> bool) -> Vec<Neighbour> {
         let mut found = Vec::with_capacity(most + 1);
         if most > 0 {
             self.descend(self.nodes.len() - 1, point, most, &keep, &mut found);
@@ -49,7 +49,7 @@ impl Tree {
     fn descend(
         &self,
         node: usize,
-        point: &Coords,
+        point: &Point,
         most: usize,
         keep: &impl Fn(usize) -> bool,
         found: &mut Vec<Neighbour>,
@@ -86,7 +86,7 @@ impl Tree {
 }
 
 /// Grows the tree of `points[start..end]` and gives its root, which is the last of `nodes`.
-fn grow(points: &mut [(Coords, usize)], start: usize, end: usize, nodes: &mut Vec<Node>) -> usize {
+fn grow(points: &mut [(Point, usize)], start: usize, end: usize, nodes: &mut Vec<Node>) -> usize {
     let part = &mut points[start..end];
     let (axis, extent) = widest(part);
     if part.len() <= LEAF || extent <= 0.0 {
@@ -103,9 +103,9 @@ fn grow(points: &mut [(Coords, usize)], start: usize, end: usize, nodes: &mut Ve
 }
 
 /// The axis along which the points reach farthest, and how far.
-fn widest(points: &[(Coords, usize)]) -> (usize, f64) {
+fn widest(points: &[(Point, usize)]) -> (usize, f64) {
     let mut best = (0, 0.0);
-    for axis in 0..DIMS {
+    for axis in 0..POINT_DIMS {
         let along = || points.iter().map(|(coords, _)| coords[axis]);
         let extent = along().fold(f64::MIN, f64::max) - along().fold(f64::MAX, f64::min);
         if extent > best.1 {
@@ -116,9 +116,9 @@ fn widest(points: &[(Coords, usize)]) -> (usize, f64) {
 }
 
 /// The squared distance of two points.
-pub fn distance2(a: &Coords, b: &Coords) -> f64 {
+pub fn distance2(a: &Point, b: &Point) -> f64 {
     let mut sum = 0.0;
-    for axis in 0..DIMS {
+    for axis in 0..POINT_DIMS {
         sum += (a[axis] - b[axis]) * (a[axis] - b[axis]);
     }
     sum

@@ -2,9 +2,9 @@
 
 use super::features::{Coords, DIMS, Features};
 use super::interval::Calibration;
-use super::kriging::{Covariance, median};
-use super::law::Law;
-use super::neighbours::{Tree, distance2};
+use super::kriging::median;
+use super::law::{Law, Machine, Point};
+use super::neighbours::Tree;
 
 /// Rows that speak for a point: beyond 40 the error does not fall (H200, 250 to 5,000 rows) and time rises.
 const NEIGHBOURS: usize = 40;
@@ -19,10 +19,6 @@ const PRIOR_NOISE: f64 = 0.058;
 /// How fast a law that rests on a few rows gets unsure, in log seconds an octave away from the nearest row.
 const PRIOR_DRIFT: f64 = 0.1;
 
-/// Chosen on the H200 table, whose error changes by less than a tenth within factors of 2 around these; the
-/// A100 table and both NCCL tables like them as well.
-const COVARIANCE: Covariance = Covariance { range: 3.0, short: 0.1, short_range: 1.0, nugget: 0.015 };
-
 /// The rows of one key with the law fitted to them.
 pub struct Surface {
     features: Vec<Features>,
@@ -34,7 +30,7 @@ pub struct Surface {
     spread: f64,
     low: Coords,
     high: Coords,
-    points: Vec<Coords>,
+    points: Vec<Point>,
     tree: Tree,
     calibration: Calibration,
 }
@@ -60,15 +56,15 @@ impl Prediction {
 impl Surface {
     /// The surface of rows in rising order of their ops, given as features and the logarithm of their seconds;
     /// at least one.
-    pub fn new(features: Vec<Features>, logs: Vec<f64>) -> Surface {
-        let mut surface = Surface::uncalibrated(features, logs);
+    pub fn new(features: Vec<Features>, logs: Vec<f64>, machine: Machine) -> Surface {
+        let law = Law::fit(&features, &logs, machine);
+        let mut surface = Surface::uncalibrated(features, logs, law);
         surface.calibration = Calibration::of(&surface);
         surface
     }
 
     /// A surface whose intervals are those of its covariance.
-    pub(super) fn uncalibrated(features: Vec<Features>, logs: Vec<f64>) -> Surface {
-        let law = Law::fit(&features, &logs);
+    pub(super) fn uncalibrated(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
         let residuals: Vec<f64> =
             features.iter().zip(&logs).map(|(features, log)| log - law.seconds(features).ln()).collect();
         let mut away: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
@@ -80,7 +76,7 @@ impl Surface {
                 high[axis] = high[axis].max(row.coords[axis]);
             }
         }
-        let points: Vec<Coords> = features.iter().map(|row| row.coords).collect();
+        let points: Vec<Point> = features.iter().map(|row| law.point(&row.coords)).collect();
         let tree = Tree::new(&points);
         let calibration = Calibration::default();
         Surface { features, logs, law, residuals, spread, low, high, points, tree, calibration }
@@ -94,6 +90,11 @@ impl Surface {
     /// Whether the rows are too few to learn the error from.
     pub fn has_few_rows(&self) -> bool {
         self.rows() < FEW_ROWS
+    }
+
+    /// The base law.
+    pub fn law(&self) -> &Law {
+        &self.law
     }
 
     /// The features of a row.
@@ -127,21 +128,22 @@ impl Surface {
         let outside =
             std::array::from_fn(|axis| !(self.low[axis]..=self.high[axis]).contains(&op.coords[axis]));
         let mut prediction = Prediction { log: law, sigma: self.noise(), outside };
-        let near = self.tree.nearest(&at, NEIGHBOURS, keep);
+        let near = self.tree.nearest(&self.law.point(&at), NEIGHBOURS, keep);
         let same = near.iter().take_while(|other| other.distance2 == 0.0).count();
         if prediction.is_inside() && same > 0 {
             // The same sizes under another name: another dtype of a collective, other heads of a batch.
             prediction.log = near[..same].iter().map(|other| self.logs[other.row]).sum::<f64>() / same as f64;
             return prediction;
         }
-        let residual = COVARIANCE.predict(&near, &self.points, &self.residuals, self.spread);
+        let covariance = self.law.covariance();
+        let residual = covariance.predict(&near, &self.points, &self.residuals, self.spread);
         prediction.log = law + residual.mean;
         prediction.sigma = if self.has_few_rows() {
-            let nearest = near.iter().map(|other| distance2(&op.coords, &self.points[other.row]).sqrt());
+            let nearest = near.iter().map(|other| apart(&op.coords, &self.features[other.row].coords));
             PRIOR_NOISE.hypot(PRIOR_DRIFT * nearest.fold(f64::INFINITY, f64::min).min(100.0))
         } else {
-            let distance = distance2(&op.coords, &self.clamped(&op.coords)).sqrt();
-            let drift = 2.0 * (COVARIANCE.at(0.0) - COVARIANCE.at(distance));
+            let distance = apart(&op.coords, &self.clamped(&op.coords));
+            let drift = 2.0 * (covariance.at(0.0) - covariance.at(distance));
             residual.sigma.hypot(self.spread * drift.max(0.0).sqrt())
         };
         prediction
@@ -154,10 +156,15 @@ impl Surface {
 
     /// The standard deviation of one measurement, in log seconds.
     pub fn noise(&self) -> f64 {
-        if self.has_few_rows() { PRIOR_NOISE } else { self.spread * COVARIANCE.nugget.sqrt() }
+        if self.has_few_rows() { PRIOR_NOISE } else { self.spread * self.law.covariance().nugget.sqrt() }
     }
 
     fn clamped(&self, coords: &Coords) -> Coords {
         std::array::from_fn(|axis| coords[axis].clamp(self.low[axis], self.high[axis]))
     }
+}
+
+/// The distance of two ops in octaves.
+fn apart(a: &Coords, b: &Coords) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
 }

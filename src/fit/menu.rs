@@ -1,0 +1,252 @@
+//! The law of products on a GPU: the library chooses from a menu of tiles.
+
+use super::draw;
+use super::features::{Coords, Features};
+use super::least_squares::minimise;
+use super::terms::Terms;
+
+/// Rows of C that a tile covers.
+const TILE_M: [f64; 8] = [8.0, 16.0, 32.0, 64.0, 96.0, 128.0, 192.0, 256.0];
+
+/// Columns of C that a tile covers.
+const TILE_N: [f64; 3] = [64.0, 128.0, 256.0];
+
+/// Parts that k is split into, each in tiles of its own.
+const SPLITS: [f64; 7] = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0];
+
+/// More elements than this do not fit the registers of one multiprocessor.
+const LARGEST_TILE: f64 = 32_768.0;
+
+/// Bytes of k that a tile takes in one step.
+const STEP_BYTES: f64 = 128.0;
+
+/// What a factor of e away from the start costs, in units of a squared log residual.
+const PRIOR_WEIGHT: f64 = 0.02;
+
+/// Multiprocessors of GPUs in use: T4, A10, V100, A40, A100, H100 PCIe, RTX 4090, H100 and H200 SXM, L40S,
+/// B200.
+const KNOWN_SMS: [u64; 10] = [40, 72, 80, 84, 108, 114, 128, 132, 142, 148];
+
+/// How long to search for the constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Rows to fit to, at most.
+    pub rows: usize,
+    /// Steps, at most.
+    pub steps: usize,
+}
+
+impl Effort {
+    /// For good.
+    pub const FULL: Effort = Effort { rows: 500, steps: 40 };
+    /// To see how well it would do.
+    pub const TRIAL: Effort = Effort { rows: 150, steps: 20 };
+    /// To tell one count of multiprocessors from another.
+    const GLANCE: Effort = Effort { rows: 150, steps: 8 };
+}
+
+/// `t = min over tiles tm × tn and splits s of t0 + (comp^q + mem^q)^(1/q) + [s > 1](r0 + 4·mns/rB)`, in µs, with
+///
+/// * `kb = ceil(k/(64·s))` steps (64 elements of 2 bytes), `W = ceil(ceil(m/tm)·ceil(n/tn)·s·batch/SMs)` waves,
+/// * `comp = δ + γ·kb + W·(kb·max(α·tm·tn, β·(tm + tn)) + ε·tm·tn)`: a step is bound by the tensor cores or by
+///   what feeds them, and at the end of each wave the tile is stored,
+/// * `mem = bytes/B`, and the partial sums of a split written and read once more,
+/// * and long products slowed down by the clocks: `t·(1 + θ·min(1, comp/t)·clamp(log10(t/50 µs), 0, 1.5))`.
+///
+/// Steps of time where one more row starts one more wave are what a roofline misses. The constants are
+/// positive and fitted in their logarithms; their starting ratios are those of an H200.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Menu {
+    constants: Constants,
+    sms: f64,
+    element_bytes: f64,
+    /// Time of one step of each tile, infinite for those that are not made; of tiles of one height together.
+    step: [[f64; TILE_N.len()]; TILE_M.len()],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Constants {
+    launch: f64,
+    per_element: f64,
+    per_edge: f64,
+    per_step: f64,
+    prologue: f64,
+    per_stored: f64,
+    bandwidth: f64,
+    split: f64,
+    split_bandwidth: f64,
+    sharpness: f64,
+    throttle: f64,
+}
+
+impl Constants {
+    fn from_logs(logs: &[f64]) -> Constants {
+        let at = |i: usize| logs.get(i).copied().unwrap_or(0.0).exp();
+        Constants {
+            launch: at(0),
+            per_element: at(1),
+            per_edge: at(2),
+            per_step: at(3),
+            prologue: at(4),
+            per_stored: at(5),
+            bandwidth: at(6),
+            split: at(7),
+            split_bandwidth: at(8),
+            sharpness: at(9).clamp(1.0, 12.0),
+            throttle: at(10).min(0.5),
+        }
+    }
+}
+
+/// The best item of the menu for a product.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Its time in µs.
+    pub micros: f64,
+    /// Of these, arithmetic.
+    pub comp: f64,
+    /// The time of the memory traffic.
+    pub mem: f64,
+    /// Elements of a tile.
+    pub tile: f64,
+    /// Places of all waves over tiles: 1 where the last wave is full.
+    pub idle: f64,
+}
+
+impl Menu {
+    /// The menu nearest to the rows, which are products of one element type, on a device of `sms`
+    /// multiprocessors. `plain` is the roofline of the same rows, from which the search starts.
+    pub fn fit(features: &[Features], logs: &[f64], plain: &Terms, sms: u64, effort: Effort) -> Menu {
+        let element_bytes = features.first().map_or(2.0, element_bytes);
+        let sms = sms.max(1) as f64;
+        let rows = draw::rows(features.len(), effort.rows, 7);
+        let sizes: Vec<[f64; 4]> = rows.iter().map(|row| sizes(&features[*row].coords)).collect();
+        let start = start(plain, sms, element_bytes);
+        let found = minimise(&start, PRIOR_WEIGHT, effort.steps, rows.len(), |parameters, residuals| {
+            let menu = Menu::new(Constants::from_logs(parameters), sms, element_bytes);
+            for ((residual, row), sizes) in residuals.iter_mut().zip(&rows).zip(&sizes) {
+                *residual = logs[*row] - (menu.choose(*sizes).micros * 1e-6).ln();
+            }
+        });
+        Menu::new(Constants::from_logs(&found), sms, element_bytes)
+    }
+
+    /// The multiprocessors of the GPU in use that the rows look most like.
+    pub fn guess_sms(features: &[Features], logs: &[f64], plain: &Terms) -> u64 {
+        let off = |sms: u64| -> f64 {
+            let menu = Menu::fit(features, logs, plain, sms, Effort::GLANCE);
+            let rows = draw::rows(features.len(), Effort::GLANCE.rows, 7);
+            let off = |row: usize| (logs[row] - menu.seconds(&features[row]).ln()).abs();
+            rows.into_iter().map(|row| off(row).min(0.5)).sum()
+        };
+        let tried = KNOWN_SMS.map(|sms| (off(sms), sms));
+        tried.into_iter().min_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(KNOWN_SMS[0], |(_, sms)| sms)
+    }
+
+    fn new(constants: Constants, sms: f64, element_bytes: f64) -> Menu {
+        let step = TILE_M.map(|tile_m| {
+            TILE_N.map(|tile_n| {
+                let fed = constants.per_edge * (tile_m + tile_n);
+                let is_made = tile_m * tile_n <= LARGEST_TILE;
+                if is_made { (constants.per_element * tile_m * tile_n).max(fed) } else { f64::INFINITY }
+            })
+        });
+        Menu { constants, sms, element_bytes, step }
+    }
+
+    /// Multiprocessors of the device.
+    pub const fn sms(&self) -> u64 {
+        self.sms as u64
+    }
+
+    /// The seconds of a product by the menu.
+    pub fn seconds(&self, product: &Features) -> f64 {
+        self.at(&product.coords).micros * 1e-6
+    }
+
+    /// The best item of the menu for the product at `coords`.
+    pub fn at(&self, coords: &Coords) -> Choice {
+        self.choose(sizes(coords))
+    }
+
+    fn choose(&self, [m, k, n, batch]: [f64; 4]) -> Choice {
+        let of = &self.constants;
+        let mem = batch * (m * k + k * n + m * n) * self.element_bytes / of.bandwidth;
+        let tiles_m = TILE_M.map(|tile| ceil(m / tile) * batch);
+        let tiles_n = TILE_N.map(|tile| ceil(n / tile));
+        let steps = k * self.element_bytes / STEP_BYTES;
+        let mut best = Choice { micros: f64::INFINITY, comp: 0.0, mem, tile: 1.0, idle: 1.0 };
+        for split in SPLITS {
+            let kb = ceil(steps / split);
+            let reduce =
+                if split == 1.0 { 0.0 } else { of.split + 4.0 * batch * m * n * split / of.split_bandwidth };
+            if split > 1.0 && kb < 2.0 || of.launch + mem + reduce >= best.micros {
+                continue;
+            }
+            let (mut comp, mut tile, mut idle) = (f64::INFINITY, 1.0, 1.0);
+            for (i, tile_m) in TILE_M.into_iter().enumerate() {
+                for (j, tile_n) in TILE_N.into_iter().enumerate() {
+                    let tiles = tiles_m[i] * tiles_n[j] * split;
+                    let waves = ceil(tiles / self.sms);
+                    let time = waves * (kb * self.step[i][j] + of.per_stored * tile_m * tile_n);
+                    if time < comp {
+                        (comp, tile, idle) = (time, tile_m * tile_n, waves * self.sms / tiles);
+                    }
+                }
+            }
+            comp += of.prologue + of.per_step * kb;
+            let (longer, shorter) = (comp.max(mem), comp.min(mem));
+            let q = of.sharpness;
+            let work = longer * (1.0 + (shorter / longer).powf(q)).powf(1.0 / q);
+            let micros = of.launch + work + reduce;
+            if micros < best.micros {
+                best = Choice { micros, comp, mem, tile, idle };
+            }
+        }
+        let long = (best.micros / 50.0).log10().clamp(0.0, 1.5);
+        best.micros *= 1.0 + of.throttle * (best.comp / best.micros).min(1.0) * long;
+        best
+    }
+}
+
+/// Logarithms of the constants to start from, with the rates and the overhead of the roofline.
+fn start(plain: &Terms, sms: f64, element_bytes: f64) -> [f64; 11] {
+    let [flops, bytes] = plain.rates.map(|rate| rate * 1e-6);
+    // A step of a tile is 2·tm·tn·(STEP_BYTES/element) FLOPs on one of the multiprocessors.
+    let per_element = 2.0 * STEP_BYTES / element_bytes * sms / flops;
+    let launch = (plain.overhead * 1e6 * 0.8).max(1e-3);
+    [
+        launch,
+        per_element,
+        30.0 * per_element,
+        0.01 * launch,
+        0.2 * launch,
+        0.5 * per_element,
+        bytes,
+        0.4 * launch,
+        2.0 * bytes,
+        4.0,
+        0.05,
+    ]
+    .map(f64::ln)
+}
+
+/// m, k, n and batch.
+fn sizes(coords: &Coords) -> [f64; 4] {
+    coords.map(|log| log.exp2().round())
+}
+
+fn element_bytes(product: &Features) -> f64 {
+    let [m, k, n, batch] = sizes(&product.coords);
+    (product.work[1] / (batch * (m * k + k * n + m * n))).round()
+}
+
+/// `f64::ceil` of a positive number; without SSE 4.1 that is a call of a function, and here are hundreds.
+fn ceil(x: f64) -> f64 {
+    if x < 4e18 {
+        let whole = (x as i64) as f64;
+        if whole < x { whole + 1.0 } else { whole }
+    } else {
+        x
+    }
+}
