@@ -438,3 +438,30 @@ fn rows_of_no_time_and_sizes_beyond_counting_are_not_fatal() {
     let most = u64::MAX;
     assert!(matches!(fit.cost(&batched(most, most, most, most)), Err(CostError::NotFinite { .. })));
 }
+
+#[test]
+fn absurd_tables_give_finite_answers_or_none() {
+    let mut random = StdRng::seed_from_u64(20);
+    for rows in [1, 2, 7, 8, 9, 30, 100] {
+        for spread in [0.0f64, 5.0, 300.0, 690.0] {
+            let measured: Vec<(Op, f64)> = (0..rows)
+                .map(|_| (random_gemm(&mut random), random.random_range(-spread..=spread).exp()))
+                .collect();
+            let fit = fit(measured);
+            for op in [gemm(1, 1, 1), random_gemm(&mut random), gemm(1 << 59, 1 << 20, 1 << 20)] {
+                match fit.cost(&op) {
+                    Ok(Estimate { seconds, low, high, .. }) => assert!(low <= seconds && seconds <= high),
+                    Err(miss) => assert!(matches!(miss, CostError::NotFinite { .. }), "{miss}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn asking_twice_gives_the_same_bits() {
+    let fit = fit(measured_gpu(100, 21));
+    for (op, _) in measured_gpu(50, 22) {
+        assert_eq!(fit.cost(&op), fit.cost(&op));
+    }
+}

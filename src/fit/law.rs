@@ -78,12 +78,14 @@ impl Law {
         }
     }
 
-    /// The seconds of an op by the law.
-    pub fn seconds(&self, op: &Features) -> f64 {
-        match self {
+    /// The logarithm of the seconds of an op by the law: always finite, also where constants fitted to absurd
+    /// rows overflow.
+    pub fn log(&self, op: &Features) -> f64 {
+        let seconds = match self {
             Law::Terms(terms) => terms.seconds(op),
             Law::Menu(menu) => menu.seconds(op),
-        }
+        };
+        if seconds.is_nan() { 0.0 } else { seconds.clamp(f64::MIN_POSITIVE, f64::MAX).ln() }
     }
 
     /// Where the residual of an op at `coords` lies. A menu adds what its choice tells: how long, how full the

@@ -66,7 +66,7 @@ impl Surface {
     /// A surface whose intervals are those of its covariance.
     pub(super) fn uncalibrated(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
         let residuals: Vec<f64> =
-            features.iter().zip(&logs).map(|(features, log)| log - law.seconds(features).ln()).collect();
+            features.iter().zip(&logs).map(|(features, log)| log - law.log(features)).collect();
         let mut away: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
         let spread = 1.4826 * median(&mut away) + 0.01;
         let (mut low, mut high) = ([f64::INFINITY; DIMS], [f64::NEG_INFINITY; DIMS]);
@@ -119,7 +119,7 @@ impl Surface {
     /// the law's straight tail. The residual's error there grows by the variogram `2·(C(0) − C(d))` over the
     /// distance d, as the true residual may drift away from its value at the edge.
     pub fn predict_from(&self, op: &Features, keep: impl Fn(usize) -> bool) -> Prediction {
-        let law = self.law.seconds(op).ln();
+        let law = self.law.log(op);
         let mut at = op.coords;
         for (from, to) in op.spill {
             at[*to] += (at[*from] - self.high[*from]).max(0.0);
