@@ -19,6 +19,7 @@ mod surface;
 mod terms;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{PoisonError, RwLock};
 
 pub use features::Key;
 pub use holdout::FamilyError;
@@ -41,7 +42,12 @@ pub struct Fit {
     name: String,
     measured: HashMap<Op, Summary>,
     surfaces: BTreeMap<Key, Surface>,
+    /// What was asked before: a plan asks for the same op in every layer.
+    asked: RwLock<HashMap<Op, Estimate>>,
 }
+
+/// Answers that are kept, some 10 MB of them.
+const MOST_ASKED: usize = 100_000;
 
 impl Fit {
     /// Fits `table`, which error messages call `name`: "the table", or the path of its file.
@@ -73,6 +79,7 @@ impl Fit {
                 .into_iter()
                 .map(|(key, (all, logs))| (key, Surface::new(all, logs, machine(&key))))
                 .collect(),
+            asked: RwLock::default(),
         }
     }
 
@@ -96,15 +103,9 @@ impl Fit {
         });
         Estimate { seconds, low: low.min(seconds), high: high.max(seconds), basis: Basis::Measured }
     }
-}
 
-impl Cost for Fit {
-    /// The exact row; else an interpolation where the op lies within the range of what was measured, in every
-    /// dimension; else an extrapolation along the law; else a miss.
-    fn cost(&self, op: &Op) -> Result<Estimate, CostError> {
-        if let Some(summary) = self.measured.get(op) {
-            return Ok(self.exact(op, summary));
-        }
+    /// The time of an op that was not measured.
+    fn estimate(&self, op: &Op) -> Result<Estimate, CostError> {
         let key = Key::of(op);
         let surface = self.surfaces.get(&key).ok_or_else(|| CostError::Missing {
             source_name: self.name.clone(),
@@ -117,6 +118,26 @@ impl Cost for Fit {
         let (low, high) = around(seconds, surface.half_width(&prediction));
         let basis = if prediction.is_inside() { Basis::Interpolated } else { Basis::Extrapolated };
         Ok(Estimate { seconds, low, high, basis })
+    }
+}
+
+impl Cost for Fit {
+    /// The exact row; else an interpolation where the op lies within the range of what was measured, in every
+    /// dimension; else an extrapolation along the law; else a miss.
+    fn cost(&self, op: &Op) -> Result<Estimate, CostError> {
+        if let Some(summary) = self.measured.get(op) {
+            return Ok(self.exact(op, summary));
+        }
+        // Answers are never half written: one that a panic left behind is as good as any.
+        if let Some(estimate) = self.asked.read().unwrap_or_else(PoisonError::into_inner).get(op) {
+            return Ok(*estimate);
+        }
+        let estimate = self.estimate(op)?;
+        let mut asked = self.asked.write().unwrap_or_else(PoisonError::into_inner);
+        if asked.len() < MOST_ASKED {
+            asked.insert(*op, estimate);
+        }
+        Ok(estimate)
     }
 }
 
