@@ -53,7 +53,8 @@ impl Fit {
     /// Fits `table`, which error messages call `name`: "the table", or the path of its file.
     ///
     /// Any table will do, one of a single row too; then every answer is an extrapolation from it. Rows of 0 s
-    /// answer for their own op and tell nothing of others.
+    /// answer for their own op and tell nothing of others. Of the header only the device's `sms` is read, the
+    /// number of multiprocessors that tiles of a product go to; without it the rows tell.
     pub fn new(table: &Table, name: &str) -> Fit {
         let mut records: Vec<&Record> = table.records.iter().collect();
         records.sort_unstable_by_key(|record| record.op);
