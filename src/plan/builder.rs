@@ -1,34 +1,11 @@
 //! Appends the steps of layers to a graph.
 
-use super::layer::{Doing, Scope, Step, Tensor};
+use super::prepared::{Prepared, PreparedWork};
+use super::step::{Scope, Step, Tensor};
+use super::team::Team;
 use crate::dag::{Dag, Kind, Lane, NameId, NodeId, Tag, TooLarge, Work, WorkId};
 use crate::dtype::Dtype;
 use crate::op::{Collective, Link, Op, P2p};
-
-/// A step whose name and ops are known to the graph.
-pub(super) struct Prepared {
-    name: NameId,
-    scope: Scope,
-    work: PreparedWork,
-    reads: Vec<Tensor>,
-    writes: Vec<Tensor>,
-}
-
-enum PreparedWork {
-    Ops(WorkId),
-    Collective(crate::op::CollectiveKind, u64),
-}
-
-/// GPUs that run the same steps side by side, and how they are grouped.
-pub(super) struct Team {
-    pub gpus: Vec<u32>,
-    /// The team's GPUs in groups that share attention and MLP.
-    pub tensor_groups: Vec<Vec<u32>>,
-    /// The team's GPUs in groups that share experts.
-    pub expert_groups: Vec<Vec<u32>>,
-    /// Experts on each GPU.
-    pub experts: u64,
-}
 
 /// A graph under construction.
 pub(super) struct Builder {
@@ -83,22 +60,7 @@ impl Builder {
 
     /// Makes steps known to the graph.
     pub fn prepare(&mut self, steps: &[Step]) -> Result<Vec<Prepared>, TooLarge> {
-        let mut prepared = Vec::with_capacity(steps.len());
-        for step in steps {
-            prepared.push(Prepared {
-                name: self.dag.name(step.name)?,
-                scope: step.scope,
-                work: match &step.doing {
-                    Doing::Ops(kind, ops) => {
-                        PreparedWork::Ops(self.dag.work(Work { kind: *kind, ops: ops.clone() }))
-                    }
-                    Doing::Collective(kind, bytes) => PreparedWork::Collective(*kind, *bytes),
-                },
-                reads: step.reads.clone(),
-                writes: step.writes.iter().map(|(tensor, _)| *tensor).collect(),
-            });
-        }
-        Ok(prepared)
+        steps.iter().map(|step| Prepared::new(step, &mut self.dag)).collect()
     }
 
     /// A stretch of micro-batch `microbatch` begins on these GPUs: its first node waits until another

@@ -2,8 +2,8 @@
 //!
 //! Every op is out of place except collectives; no workspace and no communication buffers are counted.
 
-use super::layer::{Step, Tensor};
-use super::lower::{self, Role};
+use super::role::{self, Role};
+use super::step::{Step, Tensor};
 use super::{Choice, Mlp, Model, Plan};
 
 /// What one GPU holds.
@@ -43,7 +43,7 @@ pub fn max_sequences(plan: &Plan, choice: &Choice, memory_bytes: u64) -> u64 {
 
 fn of_sequences(plan: &Plan, choice: &Choice, sequences: u64) -> Vec<Footprint> {
     let mut footprints = vec![Footprint::default(); plan.gpus as usize];
-    for role in lower::roles(plan, choice, sequences) {
+    for role in role::roles(plan, choice, sequences) {
         let weight_bytes = weights(&plan.model, &role).saturating_mul(choice.dtype.bytes());
         let peak_bytes = weight_bytes.saturating_add(peak(&role.steps, role.entering_bytes));
         for gpu in role.gpus {

@@ -1,6 +1,6 @@
 //! Deployment plans: a model, a layout over GPUs, and the graph that they make.
 //!
-//! A plan is described once, as the steps of a layer ([`layer`]). The graph's nodes and edges, the memory and
+//! A plan is described once, as the steps of a layer (layer.rs). The graph's nodes and edges, the memory and
 //! the weights all come from that one description. Nothing here knows how long an op takes.
 
 mod builder;
@@ -9,7 +9,12 @@ mod layout;
 mod lower;
 mod memory;
 mod model;
+mod prepared;
 mod read;
+mod role;
+mod separated;
+mod step;
+mod team;
 
 pub use layout::{Layout, Pipeline, Separated};
 pub use lower::lower;

@@ -1,0 +1,105 @@
+//! What a node is: its id, its work, the GPUs it occupies.
+
+use crate::op::Op;
+
+/// A node of a [`Dag`](super::Dag); ids count up from 0 in topological order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub(super) u32);
+
+impl NodeId {
+    /// The position among the nodes.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What sort of node it is, as the field writes it in pictures and tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Where the batch enters.
+    Input,
+    /// Where it leaves.
+    Output,
+    /// A matrix product.
+    Gemm,
+    /// A memory-bound kernel.
+    Mem,
+    /// Fused attention.
+    Attention,
+    /// A collective of a group, one node for all of them.
+    Collective,
+    /// The transfer to another GPU; it takes the time.
+    Send,
+    /// Its arrival; it takes none.
+    Recv,
+    /// Waits for several nodes, does nothing.
+    Join,
+}
+
+impl Kind {
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Input => "input",
+            Kind::Output => "output",
+            Kind::Gemm => "gemm",
+            Kind::Mem => "mem",
+            Kind::Attention => "attention",
+            Kind::Collective => "collective",
+            Kind::Send => "send",
+            Kind::Recv => "recv",
+            Kind::Join => "join",
+        }
+    }
+
+    /// Whether it moves data between GPUs.
+    pub const fn is_communication(self) -> bool {
+        matches!(self, Kind::Collective | Kind::Send | Kind::Recv)
+    }
+}
+
+/// What a node does: ops that run one after the other, each a number of times.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Work {
+    /// What sort of node it makes.
+    pub kind: Kind,
+    /// Its ops with their counts; none for a node that takes no time.
+    pub ops: Vec<(Op, u64)>,
+}
+
+/// A distinct [`Work`] of a [`Dag`](super::Dag): many nodes share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkId(pub(super) u32);
+
+impl WorkId {
+    /// The position in [`Dag::works`](super::Dag::works).
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The GPUs that a node occupies: one, or a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane(pub(super) u32);
+
+impl Lane {
+    /// The position in [`Dag::lanes`](super::Dag::lanes).
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A name of nodes, such as `qkv`, kept once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameId(pub(super) u16);
+
+/// Which node it is: the parts of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The op's name.
+    pub name: NameId,
+    /// The layer, where it belongs to one.
+    pub layer: Option<u16>,
+    /// The micro-batch, counted from 0.
+    pub microbatch: u32,
+}
