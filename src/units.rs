@@ -76,17 +76,34 @@ impl Mul<u64> for Seconds {
 /// Three significant digits in the unit a person would choose: `319 µs`, `58.3 s`, `26.1 h`.
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, unit) = match self.0 {
-            0.0 => return f.pad("0 s"),
-            s if s < 999.5e-9 => (s * 1e9, "ns"),
-            s if s < 999.5e-6 => (s * 1e6, "µs"),
-            s if s < 999.5e-3 => (s * 1e3, "ms"),
-            s if s < 9_999.5 => (s, "s"),
-            s if s < 1e7 => (s / 3600.0, "h"),
-            s if s < 3e9 => (s / 86_400.0, "days"),
-            s => return f.pad(&format!("{s:.2e} s")),
-        };
-        f.pad(&format!("{} {unit}", three_digits(value)))
+        match unit(self.0) {
+            _ if self.0 == 0.0 => f.pad("0 s"),
+            None => f.pad(&format!("{:.2e} s", self.0)),
+            Some((size, name)) => f.pad(&format!("{} {name}", three_digits(self.0 / size))),
+        }
+    }
+}
+
+/// The unit in which a person would read a time: its size in seconds and its name; none for an age of the earth.
+fn unit(seconds: f64) -> Option<(f64, &'static str)> {
+    match seconds {
+        s if s < 999.5e-9 => Some((1e-9, "ns")),
+        s if s < 999.5e-6 => Some((1e-6, "µs")),
+        s if s < 999.5e-3 => Some((1e-3, "ms")),
+        s if s < 9_999.5 => Some((1.0, "s")),
+        s if s < 1e7 => Some((3600.0, "h")),
+        s if s < 3e9 => Some((86_400.0, "days")),
+        _ => None,
+    }
+}
+
+/// Two times in the unit of a third, written once: `23.0–700 h`.
+pub fn range(low: Seconds, high: Seconds, of: Seconds) -> String {
+    match unit(of.get()) {
+        Some((size, name)) => {
+            format!("{}–{} {name}", three_digits(low.get() / size), three_digits(high.get() / size))
+        }
+        None => format!("{low} – {high}"),
     }
 }
 

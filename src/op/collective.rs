@@ -116,8 +116,7 @@ impl Collective {
 impl fmt::Display for Collective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Collective { kind, bytes, ranks, nodes, dtype } = self;
-        let plural = if *nodes == 1 { "" } else { "s" };
-        let size = crate::units::human_bytes(*bytes);
-        write!(f, "{} {dtype} {size}, {ranks} ranks on {nodes} node{plural}", kind.name())
+        write!(f, "{} {dtype} {}, {ranks} ranks", kind.name(), crate::units::human_bytes(*bytes))?;
+        if *nodes > 1 { write!(f, " on {nodes} nodes") } else { Ok(()) }
     }
 }

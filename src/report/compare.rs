@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::with_error;
+use super::{with_error, wrapped};
 use crate::dag::Kind;
 use crate::evaluate::Evaluation;
 use crate::plan::{Mlp, Model};
@@ -19,10 +19,11 @@ pub fn compare(evaluations: &[Evaluation], source: &Source) -> String {
 
 fn write_all(out: &mut String, evaluations: &[Evaluation], source: &Source) -> std::fmt::Result {
     let Some(first) = evaluations.first() else { return Ok(()) };
-    writeln!(out, "{} × {} · {}\n", first.plan.gpus, source.headline, first.choice.dtype)?;
+    let machine = format!("{} × {} · {}", first.plan.gpus, source.headline, first.choice.dtype);
+    writeln!(out, "{}\n", wrapped(&machine, ""))?;
     writeln!(
         out,
-        "  {:<16}{:<19}{:>7}{:>8}{:>7}{:>10}{:>6}{:>6}   memory per GPU",
+        "  {:<15}{:<22}{:>7}{:>7}{:>7}{:>9}{:>5}{:>6}  memory per GPU",
         "plan", "runtime", "vs best", "µbatch", "busy", "products", "mem", "comm"
     )?;
     for group in by_model(evaluations) {
@@ -32,12 +33,12 @@ fn write_all(out: &mut String, evaluations: &[Evaluation], source: &Source) -> s
             write_row(out, e, best)?;
         }
         if let [winner, second, ..] = group.as_slice() {
-            writeln!(out, "  {}", why(winner, second))?;
+            writeln!(out, "{}", wrapped(&why(winner, second), "  "))?;
         }
     }
     if evaluations.iter().any(|e| e.fits() == Some(false)) {
-        let auto = "--microbatches auto cuts each batch into as few pieces as fit";
-        writeln!(out, "\n✗ does not fit in memory as it stands: {auto}")?;
+        let auto = "--microbatches auto cuts each batch into as few as fit";
+        writeln!(out, "\n✗ does not fit in memory undivided; {auto}")?;
     }
     Ok(())
 }
@@ -81,7 +82,7 @@ fn write_row(out: &mut String, e: &Evaluation, best: f64) -> std::fmt::Result {
     let ratio = if best > 0.0 { format!("{:.2}", seconds / best) } else { "–".to_owned() };
     writeln!(
         out,
-        "  {:<16}{:<19}{ratio:>7}{:>8}{:>7}{:>10}{:>6}{:>6}   {}",
+        "  {:<15}{:<22}{ratio:>7}{:>7}{:>7}{:>9}{:>5}{:>6}  {}",
         e.plan.name,
         with_error(&e.makespan()),
         e.choice.microbatches,
@@ -100,7 +101,7 @@ fn memory(e: &Evaluation) -> String {
     let capacity = human_bytes(memory.capacity_bytes);
     match (e.fits(), memory.fewest_microbatches) {
         (Some(true), _) => format!("{needs} of {capacity}"),
-        (_, Some(n)) => format!("✗ {needs}, fits cut in {n}"),
+        (_, Some(n)) => format!("✗ {needs}, fits in {n}"),
         (_, None) => format!("✗ {needs}, never fits"),
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::with_error;
+use super::{interval, with_error};
 use crate::cost::Estimate;
 use crate::dtype::Dtype;
 use crate::formula::Evaluated;
 use crate::op::{Gemm, Op};
 use crate::source::Source;
+use crate::units;
 
 /// Each formula with its calls.
 pub fn formulas(formulas: &[Evaluated], source: &Source, dtype: Dtype) -> String {
@@ -21,11 +22,11 @@ pub fn formulas(formulas: &[Evaluated], source: &Source, dtype: Dtype) -> String
 
 fn write_formula(out: &mut String, formula: &Evaluated) -> std::fmt::Result {
     let name = formula.name.as_deref().unwrap_or("formula");
-    let interval = match formula.low == formula.high {
+    let range = match formula.low == formula.high {
         true => String::new(),
-        false => format!("   ({} – {})", formula.low, formula.high),
+        false => format!("   ({})", units::range(formula.low, formula.high, formula.seconds)),
     };
-    writeln!(out, "\n{name} = {}{interval}", formula.seconds)?;
+    writeln!(out, "\n{name} = {}{range}", formula.seconds)?;
     let whole = formula.seconds.get();
     for call in &formula.calls {
         let Gemm { m, k, n, batch, .. } = call.gemm;
@@ -38,21 +39,18 @@ fn write_formula(out: &mut String, formula: &Evaluated) -> std::fmt::Result {
         let total = super::three_seconds(part.abs());
         let each = with_error(&call.estimate);
         let basis = call.estimate.basis;
-        writeln!(out, "  {:>6} × {text:<36} {each:>16} = {total:>9} {share:>5.1} %  {basis}", call.count)?;
+        writeln!(out, "  {:>6} × {text:<36} {each:>18} = {total:>9} {share:>5.1} %  {basis}", call.count)?;
     }
     Ok(())
 }
 
 /// One product: its time, interval, rate and basis.
 pub fn time(gemm: &Gemm, estimate: &Estimate, source: &Source) -> String {
-    let interval = match estimate.low == estimate.high {
-        true => String::new(),
-        false => format!("   ({} – {})", estimate.low, estimate.high),
-    };
+    let range = interval(estimate);
     let rate = match estimate.seconds.get() {
         0.0 => String::new(),
         seconds => format!(" · {:.4} TFLOP/s", gemm.flops() as f64 / seconds / 1e12),
     };
     let op = Op::Gemm(*gemm);
-    format!("{}{interval}   {}\n{op}{rate} · {}\n", estimate.seconds, estimate.basis, source.headline)
+    format!("{}{range}   {}\n{op}{rate} · {}\n", estimate.seconds, estimate.basis, source.headline)
 }

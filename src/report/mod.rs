@@ -12,15 +12,41 @@ pub use json::{formulas_json, json, time_json};
 pub use one::one;
 
 use crate::cost::Estimate;
+use crate::units::{self, Seconds};
 
-/// `58.3 s ± 1.9 %`; without the interval where there is none.
+/// Beyond this half-width the ends of an interval say more than its width.
+const WIDE: f64 = 0.5;
+
+/// `58.3 s ± 1.9 %`, or `58.3 s (20.1–166 s)` where it is wide; without the interval where there is none.
 pub fn with_error(estimate: &Estimate) -> String {
-    let width = estimate.relative_half_width() * 100.0;
-    match width {
-        0.0 => estimate.seconds.to_string(),
-        w if w < 9.95 => format!("{} ± {w:.1} %", estimate.seconds),
-        w => format!("{} ± {w:.0} %", estimate.seconds),
+    let Estimate { seconds, low, high, .. } = *estimate;
+    match estimate.relative_half_width() {
+        0.0 => seconds.to_string(),
+        w if w < 0.0995 => format!("{seconds} ± {:.1} %", w * 100.0),
+        w if w < WIDE => format!("{seconds} ± {:.0} %", w * 100.0),
+        _ => {
+            let all = seconds.to_string();
+            let number = all.split(' ').next().unwrap_or_default();
+            format!("{number} ({})", units::range(low, high, seconds))
+        }
     }
+}
+
+/// The interval in brackets, three blanks before it; nothing where there is none.
+pub fn interval(estimate: &Estimate) -> String {
+    match estimate.low == estimate.high {
+        true => String::new(),
+        false => format!("   ({})", units::range(estimate.low, estimate.high, estimate.seconds)),
+    }
+}
+
+/// Columns of every screen.
+const WIDTH: usize = 100;
+
+/// A sentence within the screen's width, its further lines indented like the first.
+pub fn wrapped(sentence: &str, indent: &str) -> String {
+    let options = textwrap::Options::new(WIDTH).initial_indent(indent).subsequent_indent(indent);
+    textwrap::fill(sentence, options)
 }
 
 /// A bar of `width` cells, filled by `share` of 1.
@@ -31,5 +57,5 @@ pub fn bar(share: f64, width: usize) -> String {
 
 /// A number of seconds that is no estimate, in a person's unit.
 fn three_seconds(seconds: f64) -> String {
-    crate::units::Seconds::new(seconds).map_or_else(|_| "–".to_owned(), |s| s.to_string())
+    Seconds::new(seconds).map_or_else(|_| "–".to_owned(), |s| s.to_string())
 }

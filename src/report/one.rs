@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::rows::{Group, groups, worst_basis};
-use super::{bar, with_error};
+use super::rows::{Group, Row, groups, worst_basis};
+use super::{bar, interval, with_error, wrapped};
 use crate::dag::Kind;
 use crate::evaluate::Evaluation;
 use crate::source::Source;
@@ -22,13 +22,11 @@ pub fn one(e: &Evaluation, source: &Source, detail: bool) -> String {
 
 fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) -> std::fmt::Result {
     let makespan = e.makespan();
-    let interval = match makespan.low == makespan.high {
-        true => String::new(),
-        false => format!("   ({} – {})", makespan.low, makespan.high),
-    };
-    writeln!(out, "{}   {}{interval}   {}", e.plan.name, makespan.seconds, makespan.basis)?;
+    let range = interval(&makespan);
+    writeln!(out, "{}   {}{range}   {}", e.plan.name, makespan.seconds, makespan.basis)?;
     writeln!(out, "{}", e.plan.title)?;
-    writeln!(out, "{} × {} · {}", e.plan.gpus, source.headline, e.choice.dtype)?;
+    let machine = format!("{} × {} · {}", e.plan.gpus, source.headline, e.choice.dtype);
+    writeln!(out, "{}", wrapped(&machine, ""))?;
     let pieces = match e.choice.microbatches {
         1 => "batch undivided".to_owned(),
         n => format!("{n} micro-batches"),
@@ -52,7 +50,7 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
 
 fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) -> std::fmt::Result {
     let whole = e.makespan().seconds.get();
-    writeln!(out, "  {:<20} {:<41} {:>5} {:>16}  share", "critical path", "", "×", "time")?;
+    writeln!(out, "  {:<21} {:<28} {:>5} {:>20}   share  basis", "critical path", "", "×", "time")?;
     let mut shown = 0;
     for group in groups {
         let total = group.total();
@@ -61,21 +59,20 @@ fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) 
             Some((first, last)) if first == last => format!("layer {first}"),
             Some((first, last)) => format!("layers {first}–{last}"),
         };
-        let share = percent(total.seconds.get(), whole);
         let each = match group.len() {
             1 => String::new(),
             n => format!("each {}", crate::report::three_seconds(total.seconds.get() / n as f64)),
         };
-        writeln!(out, "  {title:<20} {each:<41} {:>5} {:>16} {share}", "", with_error(&total))?;
+        let share = percent(total.seconds.get(), whole);
+        writeln!(out, "  {title:<21} {each:<28} {:>5} {:>20} {share}", "", with_error(&total))?;
         if !detail && group.layers.is_some() && shown == GROUPS_SHOWN {
             continue;
         }
         shown += usize::from(group.layers.is_some());
-        for row in &group.rows {
-            let op = clip(&row.op, 41);
-            let share = percent(row.total.seconds.get(), whole);
-            let time = with_error(&row.total);
-            writeln!(out, "    {:<18} {op:<41} {:>5} {time:>16} {share}", row.name, row.count)?;
+        for Row { name, op, count, total, .. } in &group.rows {
+            let (op, time) = (clip(op, 28), with_error(total));
+            let share = percent(total.seconds.get(), whole);
+            writeln!(out, "    {name:<19} {op:<28} {count:>5} {time:>20} {share} {}", total.basis)?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::cost::{Basis, Estimate};
 use crate::dag::{Kind, WorkId};
 use crate::evaluate::Evaluation;
+use crate::op::Op;
 
 /// An op of a group of layers on the critical path.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +14,7 @@ pub struct Row {
     pub name: String,
     /// What it does.
     pub kind: Kind,
-    /// Its ops, as text.
+    /// Its ops, as text, without the element type.
     pub op: String,
     /// How often it is on the path.
     pub count: u64,
@@ -81,13 +82,18 @@ fn group(e: &Evaluation, layers: Option<(u16, u16)>, signature: Signature) -> Gr
         let ops: Vec<String> = work
             .ops
             .iter()
-            .map(|(op, n)| if *n == 1 { op.to_string() } else { format!("{n} × {op}") })
+            .map(|(op, n)| if *n == 1 { shape(e, op) } else { format!("{n} × {}", shape(e, op)) })
             .collect();
         let count = count * times;
         let total = e.prices.works[work_id.index()] * count;
         group.rows.push(Row { name, kind: work.kind, op: ops.join(" + "), count, total });
     }
     group
+}
+
+/// The op without its element type, which is that of the whole plan.
+fn shape(e: &Evaluation, op: &Op) -> String {
+    op.to_string().replacen(&format!(" {}", e.choice.dtype), "", 1)
 }
 
 /// `expert_up` for `expert_up_5`.
