@@ -4,6 +4,7 @@
 //! [`plan`] makes a [`dag::Dag`] of a plan file, and [`schedule`] brings both together. Modules import
 //! strictly downward; `tests/architecture.rs` holds the order.
 
+pub mod calibrate;
 pub mod cli;
 pub mod cost;
 pub mod dag;
@@ -12,6 +13,7 @@ pub mod dtype;
 pub mod evaluate;
 pub mod fit;
 pub mod formula;
+pub mod grid;
 pub mod measure;
 pub mod op;
 pub mod plan;

@@ -1,6 +1,9 @@
 //! The two programs: arguments in, text out.
 
+mod calibrate;
 mod evaluate;
 mod output;
+mod progress;
 
+pub use calibrate::calibrate;
 pub use evaluate::evaluate;

@@ -6,6 +6,7 @@
 pub mod campaign;
 #[cfg(feature = "cpu")]
 pub mod cpu;
+pub mod cuda;
 pub mod sampler;
 mod visits;
 

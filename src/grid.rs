@@ -1,0 +1,237 @@
+//! Which ops are worth measuring: those that plans need, cut to what the machine can run, and a general grid
+//! around them, as many as the budget allows.
+
+use std::collections::HashSet;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use crate::dtype::Dtype;
+use crate::op::{Attention, Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Link, Op, P2p};
+
+/// A rough idea of a machine's speed, from a few ops measured at the start. It chooses what is measured, and
+/// no estimate rests on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
+    /// FLOPs of a large product.
+    pub flops_per_s: f64,
+    /// Memory traffic of a large copy.
+    pub bytes_per_s: f64,
+    /// Traffic of a large collective, all ranks together.
+    pub exchange_bytes_per_s: f64,
+    /// A collective without data, per rank.
+    pub rank_latency_seconds: f64,
+    /// Any op without work, with what it takes to set it up.
+    pub case_seconds: f64,
+}
+
+impl Speed {
+    /// About how long one run of `op` takes, in seconds.
+    pub fn seconds(&self, op: &Op) -> f64 {
+        let bytes = op.bytes() as f64;
+        match op {
+            Op::Collective(op) => {
+                let ranks = op.ranks as f64;
+                2.0 * ranks * bytes / self.exchange_bytes_per_s + ranks * self.rank_latency_seconds
+            }
+            Op::P2p(_) => bytes / self.exchange_bytes_per_s + 2.0 * self.rank_latency_seconds,
+            _ => op.flops() as f64 / self.flops_per_s + bytes / self.bytes_per_s,
+        }
+    }
+}
+
+/// What the choice has to keep to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// How fast the machine is, roughly.
+    pub speed: Speed,
+    /// Time for all ops and passes, in seconds.
+    pub budget_seconds: f64,
+    /// How often each op is measured.
+    pub passes: u32,
+    /// Memory for the buffers of one op.
+    pub memory_bytes: u64,
+    /// The most devices in a group.
+    pub gpus: u64,
+    /// Element type of all ops.
+    pub dtype: Dtype,
+}
+
+/// The share of the budget of each family; what plans need comes first within it.
+const SHARES: [(Family, f64); 5] = [
+    (Family::Gemm, 0.45),
+    (Family::Kernel, 0.15),
+    (Family::Attention, 0.10),
+    (Family::Collective, 0.25),
+    (Family::P2p, 0.05),
+];
+
+/// One run may take this share of its family's budget.
+const LONGEST_RUN: f64 = 0.01;
+
+/// Runs that a visit takes, warm-up included: a dozen, fewer where one is long.
+const fn runs(seconds: f64) -> f64 {
+    if seconds < 0.05 { 12.0 } else { 5.0 }
+}
+
+/// Chooses the ops of a campaign. `need` tells the bytes of an op's buffers.
+pub fn choose(wanted: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Vec<Op> {
+    let mut chosen = Vec::new();
+    for (family, share) in SHARES {
+        let budget = bounds.budget_seconds * share;
+        let fits = |op: &Op| {
+            need(op) <= u128::from(bounds.memory_bytes) && bounds.speed.seconds(op) <= budget * LONGEST_RUN
+        };
+        let of_plans = wanted.iter().filter(|op| op.family() == family);
+        let mut first: Vec<Op> = of_plans.flat_map(|op| cuts(op, &fits)).collect();
+        let mut rest: Vec<Op> = general(family, bounds).into_iter().filter(|op| fits(op)).collect();
+        // every part of the range is there however soon the budget ends, the same ones on every run
+        let mut order = StdRng::seed_from_u64(0);
+        first.shuffle(&mut order);
+        rest.shuffle(&mut order);
+        if family.is_communication() {
+            // small messages of all kinds before large ones of some
+            rest.sort_by_key(Op::bytes);
+        }
+        let mut seen = HashSet::new();
+        let mut left = budget;
+        for (half, ops) in [(0.5, first), (0.0, rest)] {
+            for op in ops {
+                let run = bounds.speed.seconds(&op);
+                let cost = f64::from(bounds.passes) * (bounds.speed.case_seconds + runs(run) * run);
+                if cost > left - half * budget || !seen.insert(op) {
+                    continue;
+                }
+                left -= cost;
+                chosen.push(op);
+            }
+        }
+    }
+    chosen
+}
+
+/// An op in sizes that can be run: as large as fits, and two smaller ones, so that the way from there to its
+/// true size is measured too. Products are cut along m and batch, kernels along rows, attention along
+/// sequences and queries, messages in bytes.
+fn cuts(op: &Op, fits: &impl Fn(&Op) -> bool) -> Vec<Op> {
+    let mut out = Vec::new();
+    let mut size = longest(op);
+    let mut taken = 0;
+    while taken < 3 {
+        let cut = cut(op, size);
+        if fits(&cut) {
+            out.push(cut);
+            taken += 1;
+            if let Some(more) = wider(&cut, op).filter(fits) {
+                out.push(more);
+            }
+            size /= 2;
+        }
+        if size <= 1 {
+            break;
+        }
+        size /= 2;
+    }
+    out
+}
+
+/// The dimension that is cut, as a power of two that is not above it.
+fn longest(op: &Op) -> u64 {
+    let size = match op {
+        Op::Gemm(op) => op.m,
+        Op::Kernel(op) => op.rows,
+        Op::Attention(op) => op.seq_q,
+        Op::Collective(op) => op.bytes,
+        Op::P2p(op) => op.bytes,
+    };
+    1 << size.max(1).ilog2()
+}
+
+fn cut(op: &Op, size: u64) -> Op {
+    match *op {
+        Op::Gemm(op) => Op::Gemm(Gemm { m: size, batch: 1, ..op }),
+        Op::Kernel(op) => Op::Kernel(Kernel { rows: size, ..op }),
+        Op::Attention(op) => Op::Attention(Attention { seq_q: size, batch: 1, heads: 1, ..op }),
+        Op::Collective(op) => Op::Collective(Collective { bytes: size, ..op }),
+        Op::P2p(op) => Op::P2p(P2p { bytes: size, ..op }),
+    }
+}
+
+/// The same in a small batch, where the op has one.
+fn wider(cut: &Op, whole: &Op) -> Option<Op> {
+    match (*cut, whole) {
+        (Op::Gemm(cut), Op::Gemm(whole)) if whole.batch > 1 => {
+            Some(Op::Gemm(Gemm { batch: whole.batch.min(4), ..cut }))
+        }
+        (Op::Attention(cut), Op::Attention(whole)) if whole.heads > 1 => {
+            Some(Op::Attention(Attention { heads: whole.heads.min(4), ..cut }))
+        }
+        _ => None,
+    }
+}
+
+/// A lattice over everything that a family can be asked for.
+fn general(family: Family, bounds: &Bounds) -> Vec<Op> {
+    let dtype = bounds.dtype;
+    let mut ops = Vec::new();
+    match family {
+        Family::Gemm => {
+            let widths = [16, 64, 256, 512, 1000, 1024, 2048, 3000, 4096, 8192, 16_384, 32_768];
+            for m in (0..=15).flat_map(|e| [1 << e, 3 << e]) {
+                for (k, n) in pairs(&widths) {
+                    for batch in [1, 2, 8, 32] {
+                        ops.push(Op::Gemm(Gemm { m, k, n, batch, dtype }));
+                    }
+                }
+            }
+        }
+        Family::Kernel => {
+            for kind in KernelKind::ALL {
+                let (widths, top_ks): (&[u64], &[u64]) = match kind {
+                    KernelKind::GateTopk => (&[8, 16, 64, 256], &[1, 2, 8]),
+                    KernelKind::Unpermute => (&[512, 2048, 8192], &[1, 2, 8]),
+                    _ => (&[128, 512, 2048, 8192, 32_768], &[1]),
+                };
+                for (rows, cols) in (0..=24).step_by(2).flat_map(|e| widths.iter().map(move |w| (1 << e, *w)))
+                {
+                    for top_k in top_ks {
+                        ops.push(Op::Kernel(Kernel { kind, rows, cols, top_k: *top_k, dtype }));
+                    }
+                }
+            }
+        }
+        Family::Attention => {
+            for (seq_q, seq_kv) in pairs(&[1, 64, 256, 1024, 4096]) {
+                for (batch, heads) in [(1, 1), (1, 8), (4, 2), (8, 8)] {
+                    for head_dim in [64, 128] {
+                        ops.push(Op::Attention(Attention { batch, heads, seq_q, seq_kv, head_dim, dtype }));
+                    }
+                }
+            }
+        }
+        Family::Collective => {
+            for kind in CollectiveKind::ALL {
+                for ranks in [2, 4, 8, 16].into_iter().filter(|ranks| *ranks <= bounds.gpus) {
+                    for bytes in message_sizes() {
+                        ops.push(Op::Collective(Collective { kind, bytes, ranks, nodes: 1, dtype }));
+                    }
+                }
+            }
+        }
+        Family::P2p => {
+            let sends = message_sizes().map(|bytes| Op::P2p(P2p { bytes, link: Link::IntraNode }));
+            ops.extend(sends.filter(|_| bounds.gpus > 1));
+        }
+    }
+    ops
+}
+
+/// 256 B to 1 GiB.
+fn message_sizes() -> impl Iterator<Item = u64> {
+    (8..=30).map(|e| 1 << e)
+}
+
+fn pairs(sizes: &[u64]) -> impl Iterator<Item = (u64, u64)> {
+    sizes.iter().flat_map(move |a| sizes.iter().map(move |b| (*a, *b)))
+}
