@@ -1,7 +1,7 @@
 //! The pipeline from a plan and a source of times to an answer.
 
 use crate::cost::Estimate;
-use crate::dag::{Dag, Kind, NodeId, TooLarge};
+use crate::dag::{Dag, NodeId, Part, TooLarge};
 use crate::dtype::Dtype;
 use crate::plan::{self, Choice, Footprint, Plan};
 use crate::schedule::{self, Prices, Timeline, Unpriced};
@@ -136,10 +136,14 @@ impl Evaluation {
         self.footprints.iter().copied().max_by_key(|gpu| gpu.peak_bytes).unwrap_or_default()
     }
 
-    /// Seconds on the critical path that `select` picks, by kind of node.
-    pub fn seconds_on_path(&self, select: impl Fn(Kind) -> bool) -> f64 {
+    /// Seconds of the critical path that are spent on `part`.
+    pub fn seconds_on(&self, part: Part) -> f64 {
         let of = |node: &NodeId| self.timeline.durations[self.dag.work_column()[node.index()].index()];
-        self.critical_path.iter().filter(|node| select(self.dag.work_of(**node).kind)).map(of).sum()
+        self.critical_path
+            .iter()
+            .filter(|node| self.dag.work_of(**node).kind.part() == Some(part))
+            .map(of)
+            .sum()
     }
 }
 

@@ -39,8 +39,7 @@ impl Roofline {
             ("latency_seconds", sheet.intra_node.latency_seconds),
             ("latency_seconds", sheet.inter_node.latency_seconds),
         ];
-        // `!(x > 0)` also catches NaN
-        let bad = (positive.into_iter().chain(peaks).find(|(_, x)| !(*x > 0.0)))
+        let bad = (positive.into_iter().chain(peaks).find(|(_, x)| x.is_nan() || *x <= 0.0))
             .map(|(key, x)| (key, format!("{key} = {x} must be above 0 (inf is allowed)")))
             .or_else(|| {
                 let (key, x) = latencies.into_iter().find(|(_, x)| !(x.is_finite() && *x >= 0.0))?;

@@ -15,20 +15,20 @@ pub struct Prices {
     pub works: Vec<Estimate>,
 }
 
-/// An op of the graph that the cost source does not cover.
+/// Ops of the graph that the cost source does not cover.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{miss} (for {node}{})", further(others))]
+#[error("{first} (for {node}{})", further(.others.len()))]
 pub struct Unpriced {
-    /// A node that needs the op.
+    /// A node that needs the first of them.
     pub node: String,
-    /// Why there is no estimate.
-    pub miss: CostError,
-    /// Further ops without an estimate.
+    /// Why the first has no estimate.
+    pub first: Box<CostError>,
+    /// Why others have none.
     pub others: Vec<CostError>,
 }
 
-fn further(others: &[CostError]) -> String {
-    match others.len() {
+fn further(others: usize) -> String {
+    match others {
         0 => String::new(),
         n => format!("; {n} more ops are not covered either"),
     }
@@ -48,15 +48,13 @@ pub fn price(dag: &Dag, cost: &dyn Cost) -> Result<Prices, Unpriced> {
             Err(miss) => misses.push((index, miss)),
         }
     }
-    if misses.is_empty() {
-        return Ok(Prices { works });
-    }
-    let (index, miss) = misses.remove(0);
+    let mut misses = misses.into_iter();
+    let Some((index, first)) = misses.next() else { return Ok(Prices { works }) };
     let node = dag.nodes().find(|node| dag.work_column()[node.index()].index() == index);
     Err(Unpriced {
         node: node.map(|node| dag.id(node)).unwrap_or_default(),
-        miss,
-        others: misses.into_iter().map(|(_, miss)| miss).collect(),
+        first: Box::new(first),
+        others: misses.map(|(_, miss)| miss).collect(),
     })
 }
 

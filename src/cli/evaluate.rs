@@ -221,7 +221,7 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
 /// Says how to get what is missing.
 fn with_remedy(error: EvaluateError, plan: &str, source: &SourceArgs) -> anyhow::Error {
     let EvaluateError::Unpriced { unpriced, .. } = &error else { return error.into() };
-    let family = unpriced.miss.op().family();
+    let family = unpriced.first.op().family();
     let mut text = error.to_string();
     match source.table.last() {
         None => text += "\n  add the figure to the data sheet, or choose another --dtype",

@@ -8,7 +8,7 @@ mod node;
 
 use std::collections::HashMap;
 
-pub use node::{Kind, Lane, NameId, NodeId, Tag, Work, WorkId};
+pub use node::{Kind, Lane, NameId, NodeId, Part, Tag, Work, WorkId};
 
 /// The graph. See the module for its promises.
 #[derive(Clone, Debug, Default)]

@@ -52,9 +52,39 @@ impl Kind {
         }
     }
 
-    /// Whether it moves data between GPUs.
-    pub const fn is_communication(self) -> bool {
-        matches!(self, Kind::Collective | Kind::Send | Kind::Recv)
+    /// What it spends its time on; `None` where it takes none.
+    pub const fn part(self) -> Option<Part> {
+        match self {
+            Kind::Gemm | Kind::Attention => Some(Part::Products),
+            Kind::Mem => Some(Part::Memory),
+            Kind::Collective | Kind::Send | Kind::Recv => Some(Part::Communication),
+            Kind::Input | Kind::Output | Kind::Join => None,
+        }
+    }
+}
+
+/// The three things that the time of a plan is spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Matrix products, those of fused attention included.
+    Products,
+    /// Memory-bound kernels.
+    Memory,
+    /// Collectives and sends.
+    Communication,
+}
+
+impl Part {
+    /// All three.
+    pub const ALL: [Part; 3] = [Part::Products, Part::Memory, Part::Communication];
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Part::Products => "products",
+            Part::Memory => "memory-bound ops",
+            Part::Communication => "communication",
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{with_error, wrapped};
-use crate::dag::Kind;
+use crate::dag::Part;
 use crate::evaluate::Evaluation;
 use crate::plan::{Mlp, Model};
 use crate::source::Source;
@@ -75,21 +75,18 @@ fn describe(model: &Model) -> String {
 
 fn write_row(out: &mut String, e: &Evaluation, best: f64) -> std::fmt::Result {
     let seconds = e.makespan().seconds.get();
-    let share = |select: fn(Kind) -> bool| match seconds > 0.0 {
-        true => format!("{:.0} %", e.seconds_on_path(select) / seconds * 100.0),
+    let [gemm, mem, comm] = Part::ALL.map(|part| match seconds > 0.0 {
+        true => format!("{:.0} %", e.seconds_on(part) / seconds * 100.0),
         false => "–".to_owned(),
-    };
+    });
     let ratio = if best > 0.0 { format!("{:.2}", seconds / best) } else { "–".to_owned() };
     writeln!(
         out,
-        "  {:<15}{:<22}{ratio:>7}{:>7}{:>7}{:>9}{:>5}{:>6}  {}",
+        "  {:<15}{:<22}{ratio:>7}{:>7}{:>7}{gemm:>9}{mem:>5}{comm:>6}  {}",
         e.plan.name,
         with_error(&e.makespan()),
         e.choice.microbatches,
         format!("{:.0} %", e.utilisation() * 100.0),
-        share(|kind| matches!(kind, Kind::Gemm | Kind::Attention)),
-        share(|kind| kind == Kind::Mem),
-        share(Kind::is_communication),
         memory(e)
     )
 }
@@ -109,15 +106,7 @@ fn memory(e: &Evaluation) -> String {
 /// Where the winner's advantage comes from, term by term along both critical paths.
 fn why(winner: &Evaluation, second: &Evaluation) -> String {
     let gap = second.makespan().seconds.get() - winner.makespan().seconds.get();
-    let parts: [(&str, fn(Kind) -> bool); 3] = [
-        ("products", |kind| matches!(kind, Kind::Gemm | Kind::Attention)),
-        ("memory-bound ops", |kind| kind == Kind::Mem),
-        ("communication", Kind::is_communication),
-    ];
-    let mut terms: Vec<(f64, &str)> = parts
-        .into_iter()
-        .map(|(name, select)| (second.seconds_on_path(select) - winner.seconds_on_path(select), name))
-        .collect();
+    let mut terms = Part::ALL.map(|part| (second.seconds_on(part) - winner.seconds_on(part), part.name()));
     terms.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
     let text: Vec<String> = terms
         .iter()

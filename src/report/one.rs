@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::rows::{Group, Row, groups, worst_basis};
 use super::{bar, interval, with_error, wrapped};
-use crate::dag::Kind;
+use crate::dag::Part;
 use crate::evaluate::Evaluation;
 use crate::source::Source;
 use crate::units::{grouped, human_bytes};
@@ -80,9 +80,7 @@ fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) 
 
 fn write_split(out: &mut String, e: &Evaluation) -> std::fmt::Result {
     let whole = e.makespan().seconds.get();
-    let gemm = e.seconds_on_path(|kind| matches!(kind, Kind::Gemm | Kind::Attention));
-    let mem = e.seconds_on_path(|kind| kind == Kind::Mem);
-    let comm = e.seconds_on_path(Kind::is_communication);
+    let [gemm, mem, comm] = Part::ALL.map(|part| e.seconds_on(part));
     writeln!(
         out,
         "\ncompute {} (products {}, memory-bound {}) · communication {}",
