@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 
 use super::rows::{Group, Row, groups, worst_basis};
-use super::{bar, interval, with_error, wrapped};
+use super::{bar, interval, three_seconds, with_error, wrapped};
 use crate::dag::Part;
 use crate::evaluate::Evaluation;
 use crate::source::Source;
 use crate::units::{grouped, human_bytes};
 
-/// Groups of layers that are shown row by row unless all are asked for.
-const GROUPS_SHOWN: usize = 2;
+/// Beyond the first group of layers only ops with this share of the whole are shown, unless all are asked for.
+const WORTH_A_ROW: f64 = 0.02;
+
+/// Lines for GPUs that hold different parts of the model.
+const MOST_PARTS: usize = 4;
 
 /// The screen of one plan, at most 100 columns wide.
 pub fn one(e: &Evaluation, source: &Source, detail: bool) -> String {
@@ -45,14 +48,15 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
     if let Some((basis, share)) = worst_basis(&groups) {
         writeln!(out, "basis            {:.0} % of the path is {basis}", share * 100.0)?;
     }
-    write_memory(out, e)
+    write_slack(out, e)?;
+    write_memory(out, e)?;
+    write_gpus(out, e)
 }
 
 fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) -> std::fmt::Result {
     let whole = e.makespan().seconds.get();
     writeln!(out, "  {:<21} {:<28} {:>5} {:>20}   share  basis", "critical path", "", "×", "time")?;
-    let mut shown = 0;
-    for group in groups {
+    for (i, group) in groups.iter().enumerate() {
         let total = group.total();
         let title = match group.layers {
             None => "between layers".to_owned(),
@@ -61,15 +65,14 @@ fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) 
         };
         let each = match group.len() {
             1 => String::new(),
-            n => format!("each {}", crate::report::three_seconds(total.seconds.get() / n as f64)),
+            n => format!("each {}", three_seconds(total.seconds.get() / n as f64)),
         };
         let share = percent(total.seconds.get(), whole);
         writeln!(out, "  {title:<21} {each:<28} {:>5} {:>20} {share}", "", with_error(&total))?;
-        if !detail && group.layers.is_some() && shown == GROUPS_SHOWN {
-            continue;
-        }
-        shown += usize::from(group.layers.is_some());
         for Row { name, op, count, total, .. } in &group.rows {
+            if i > 0 && !detail && total.seconds.get() < WORTH_A_ROW * whole {
+                continue;
+            }
             let (op, time) = (clip(op, 28), with_error(total));
             let share = percent(total.seconds.get(), whole);
             writeln!(out, "    {name:<19} {op:<28} {count:>5} {time:>20} {share} {}", total.basis)?;
@@ -89,6 +92,51 @@ fn write_split(out: &mut String, e: &Evaluation) -> std::fmt::Result {
         percent(mem, whole).trim(),
         percent(comm, whole).trim()
     )
+}
+
+/// How many ops decide the runtime, and how far the others are from doing so.
+fn write_slack(out: &mut String, e: &Evaluation) -> std::fmt::Result {
+    let mut slack = e.timeline.schedule.slack(&e.dag, &e.timeline.durations);
+    // what rounding leaves over is none
+    let least = e.timeline.schedule.makespan * 1e-9;
+    slack.retain(|seconds| *seconds > least);
+    let critical = grouped((e.dag.len() - slack.len()) as u128);
+    let all = grouped(e.dag.len() as u128);
+    write!(out, "slack            none for {critical} of {all} ops")?;
+    match slack.iter().copied().reduce(f64::min) {
+        None => writeln!(out),
+        Some(least) => writeln!(out, "; the others can take {} longer at least", three_seconds(least)),
+    }
+}
+
+/// GPUs that hold different parts of the model, where there are such.
+fn write_gpus(out: &mut String, e: &Evaluation) -> std::fmt::Result {
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for gpu in 0..e.footprints.len() {
+        match parts.last_mut() {
+            Some((_, last)) if e.footprints[*last] == e.footprints[gpu] => *last = gpu,
+            _ => parts.push((gpu, gpu)),
+        }
+    }
+    if parts.len() < 2 || parts.len() > MOST_PARTS {
+        return Ok(());
+    }
+    let makespan = e.timeline.schedule.makespan;
+    for (first, last) in parts {
+        let gpus = &e.timeline.busy[first..=last];
+        let busy = gpus.iter().sum::<f64>() / gpus.len() as f64;
+        let footprint = e.footprints[first];
+        let name = format!("GPUs {first}–{last}");
+        writeln!(
+            out,
+            "{name:<16} {} busy · {:.3e} FLOP each · weights {} · at the peak {}",
+            percent(busy, makespan).trim(),
+            e.gemm_flops[first] as f64,
+            human_bytes(footprint.weight_bytes),
+            human_bytes(footprint.peak_bytes)
+        )?;
+    }
+    Ok(())
 }
 
 fn write_memory(out: &mut String, e: &Evaluation) -> std::fmt::Result {
