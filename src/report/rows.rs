@@ -14,7 +14,7 @@ pub struct Row {
     pub name: String,
     /// What it does.
     pub kind: Kind,
-    /// Its ops, as text, without the element type.
+    /// Its ops, as text, without the element type; `≤` before the largest where sizes differ.
     pub op: String,
     /// How often it is on the path.
     pub count: u64,
@@ -86,7 +86,18 @@ fn group(e: &Evaluation, layers: Option<(u16, u16)>, signature: Signature) -> Gr
             .collect();
         let count = count * times;
         let total = e.prices.works[work_id.index()] * count;
-        group.rows.push(Row { name, kind: work.kind, op: ops.join(" + "), count, total });
+        let op = ops.join(" + ");
+        // micro-batches of two sizes make two works of one name
+        match group.rows.iter_mut().find(|row| row.name == name) {
+            Some(row) => {
+                if !row.op.starts_with("≤ ") {
+                    row.op.insert_str(0, "≤ ");
+                }
+                row.count += count;
+                row.total = row.total + total;
+            }
+            None => group.rows.push(Row { name, kind: work.kind, op, count, total }),
+        }
     }
     group
 }
