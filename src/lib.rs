@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod fit;
 pub mod formula;
 pub mod grid;
+pub mod import;
 pub mod measure;
 pub mod op;
 pub mod plan;

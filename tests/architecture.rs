@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 8] = [
     &["units", "dtype"],
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
-    &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid"],
+    &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import"],
     &["source"],
     &["calibrate", "evaluate"],
     &["report"],

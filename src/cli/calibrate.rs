@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::import::{self, ImportArgs};
 use super::output::finish;
 use super::progress::Bar;
 use crate::calibrate::{self as pipeline, Order};
@@ -29,8 +30,27 @@ const DEFAULT_BUDGET: &str = "60s";
 
 /// Measure real products, kernels, attention and collectives into a cost table with error bars.
 #[derive(Parser)]
-#[command(name = "calibrate", version = version())]
+#[command(
+    name = "calibrate",
+    version = version(),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    measure: Option<MeasureArgs>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a table of other people's logs
+    Import(ImportArgs),
+}
+
+#[derive(Args)]
+struct MeasureArgs {
     /// What to measure; CUDA devices unless said otherwise
     #[arg(long, value_enum, default_value_t)]
     backend: BackendArg,
@@ -81,18 +101,21 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Runs the program.
 pub fn calibrate() -> ExitCode {
     let cli = Cli::parse();
-    let result = match cli.backend {
-        BackendArg::Cuda => cuda(&cli),
-        BackendArg::Cpu => cpu(&cli),
+    let result = match (&cli.command, &cli.measure) {
+        (Some(Command::Import(args)), _) => import::run(args),
+        (None, Some(args)) if args.backend == BackendArg::Cpu => cpu(args),
+        (None, Some(args)) => cuda(args),
+        // clap asks for --out before it comes to this
+        (None, None) => Err(anyhow::anyhow!("nothing to do: give --out FILE")),
     };
     finish("calibrate", result)
 }
 
-fn cuda(cli: &Cli) -> anyhow::Result<String> {
+fn cuda(args: &MeasureArgs) -> anyhow::Result<String> {
     let instead = format!(
         "  measure this machine's processor instead:  calibrate --backend cpu --gpus {} --out {}",
-        cli.gpus,
-        cli.out.display()
+        args.gpus,
+        args.out.display()
     );
     match crate::measure::cuda::find_driver() {
         Err(missing) => bail!("no CUDA driver on this machine ({missing})\n{instead}"),
@@ -101,40 +124,40 @@ fn cuda(cli: &Cli) -> anyhow::Result<String> {
 }
 
 #[cfg(feature = "cpu")]
-fn cpu(cli: &Cli) -> anyhow::Result<String> {
-    measure(cli, &mut crate::measure::cpu::Cpu::new(SEED))
+fn cpu(args: &MeasureArgs) -> anyhow::Result<String> {
+    measure(args, &mut crate::measure::cpu::Cpu::new(SEED))
 }
 
 #[cfg(not(feature = "cpu"))]
-fn cpu(_: &Cli) -> anyhow::Result<String> {
+fn cpu(_: &MeasureArgs) -> anyhow::Result<String> {
     bail!("this build has no processor backend; build it with --features cpu")
 }
 
 #[cfg_attr(not(feature = "cpu"), allow(dead_code))]
-fn measure(cli: &Cli, backend: &mut dyn Backend) -> anyhow::Result<String> {
+fn measure(args: &MeasureArgs, backend: &mut dyn Backend) -> anyhow::Result<String> {
     // better now than after the measuring
-    writable(&cli.out)?;
+    writable(&args.out)?;
     let device = backend.device();
-    eprintln!("{} × {} · budget {:.0?}", cli.gpus, device.name, cli.budget);
-    let order = Order { gpus: cli.gpus, budget: cli.budget, passes: cli.passes };
+    eprintln!("{} × {} · budget {:.0?}", args.gpus, device.name, args.budget);
+    let order = Order { gpus: args.gpus, budget: args.budget, passes: args.passes };
     let campaign = pipeline::prepare(backend, &order)?;
     eprintln!("{} cases: {}", campaign.ops.len(), by_family(&campaign.ops));
     let mut bar = Bar::start();
-    let about = about(cli, backend.name());
+    let about = about(args, backend.name());
     let (table, outcome) = pipeline::run(backend, &campaign, about, &mut |p| bar.show(&p))?;
     bar.finish();
-    table.write(&cli.out)?;
-    summary(&table, &outcome, cli)
+    table.write(&args.out)?;
+    summary(&table, &outcome, args)
 }
 
 /// What a table's header says of its run.
-fn about(cli: &Cli, backend: &str) -> toml::Table {
+fn about(args: &MeasureArgs, backend: &str) -> toml::Table {
     let command = format!(
         "calibrate --backend {backend} --gpus {} --out {} --budget {}s --passes {}",
-        cli.gpus,
-        cli.out.display(),
-        cli.budget.as_secs_f64(),
-        cli.passes
+        args.gpus,
+        args.out.display(),
+        args.budget.as_secs_f64(),
+        args.passes
     );
     let date = time::OffsetDateTime::now_utc().date().to_string();
     let entries = [("command", command), ("version", version().to_owned()), ("date", date)];
@@ -163,8 +186,8 @@ fn by_family(ops: &[crate::op::Op]) -> String {
 }
 
 /// What came out: rows, the quality of the fit, and the plans on devices of this kind.
-fn summary(table: &Table, outcome: &Outcome, cli: &Cli) -> anyhow::Result<String> {
-    let name = cli.out.display().to_string();
+fn summary(table: &Table, outcome: &Outcome, args: &MeasureArgs) -> anyhow::Result<String> {
+    let name = args.out.display().to_string();
     let mut out = format!("{name}   {} rows", table.records.len());
     match outcome.skipped.as_slice() {
         [] => out.push('\n'),

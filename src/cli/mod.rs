@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod evaluate;
+mod import;
 mod output;
 mod progress;
 
