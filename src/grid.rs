@@ -93,12 +93,24 @@ pub fn choose(wanted: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Vec
             rest.sort_by_key(Op::bytes);
         }
         let mut seen = HashSet::new();
+        let mut kinds = HashSet::new();
         let mut left = budget;
-        for (half, ops) in [(0.5, first), (0.0, rest)] {
+        // of every kind one op, however small the budget: a table without a kind has no answer for it
+        let smallest = |ops: &[Op]| {
+            let mut ops = ops.to_vec();
+            ops.sort_by_key(Op::bytes);
+            ops
+        };
+        let one_of_each: Vec<Op> = smallest(&first)
+            .into_iter()
+            .chain(smallest(&rest))
+            .filter(|op| kinds.insert(op.cells().kind))
+            .collect();
+        for (limit, ops) in [(f64::NEG_INFINITY, one_of_each), (0.5, first), (0.0, rest)] {
             for op in ops {
                 let run = bounds.speed.seconds(&op);
                 let cost = f64::from(bounds.passes) * (bounds.speed.case_seconds + runs(run) * run);
-                if cost > left - half * budget || !seen.insert(op) {
+                if cost > left - limit * budget || !seen.insert(op) {
                     continue;
                 }
                 left -= cost;

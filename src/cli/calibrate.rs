@@ -139,11 +139,16 @@ fn measure(args: &MeasureArgs, backend: &mut dyn Backend) -> anyhow::Result<Stri
     writable(&args.out)?;
     let device = backend.device();
     eprintln!("{} × {} · budget {:.0?}", args.gpus, device.name, args.budget);
+    let remarks = backend.remarks();
+    remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
     let order = Order { gpus: args.gpus, budget: args.budget, passes: args.passes };
     let campaign = pipeline::prepare(backend, &order)?;
     eprintln!("{} cases: {}", campaign.ops.len(), by_family(&campaign.ops));
     let mut bar = Bar::start();
-    let about = about(args, backend.name());
+    let mut about = about(args);
+    if !remarks.is_empty() {
+        about.insert("remarks".to_owned(), remarks.into());
+    }
     let (table, outcome) = pipeline::run(backend, &campaign, about, &mut |p| bar.show(&p))?;
     bar.finish();
     table.write(&args.out)?;
@@ -151,7 +156,8 @@ fn measure(args: &MeasureArgs, backend: &mut dyn Backend) -> anyhow::Result<Stri
 }
 
 /// What a table's header says of its run.
-fn about(args: &MeasureArgs, backend: &str) -> toml::Table {
+fn about(args: &MeasureArgs) -> toml::Table {
+    let backend = args.backend.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
     let command = format!(
         "calibrate --backend {backend} --gpus {} --out {} --budget {}s --passes {}",
         args.gpus,
@@ -202,17 +208,28 @@ fn summary(table: &Table, outcome: &Outcome, args: &MeasureArgs) -> anyhow::Resu
         let label = if i == 0 { "fit" } else { "" };
         writeln!(out, "{label:<9}   {error}")?;
     }
-    let source = Source::from_table(table, &name, None);
+    out.push('\n');
+    out += &plans(table, &name, args.gpus)?;
+    writeln!(out, "\nnext        evaluate --table {name}")?;
+    Ok(out)
+}
+
+/// The built-in plans, on as many devices of this kind as were measured together.
+fn plans(table: &Table, name: &str, gpus: u64) -> anyhow::Result<String> {
+    let source = Source::from_table(table, name, None);
     let mut done = Vec::new();
     for (name, text) in plan::BUILT_IN {
         let plan = Plan::parse(name, text)?;
+        if plan.gpus > gpus {
+            return Ok(format!(
+                "the built-in plans are for {} devices: measure with --gpus {} to evaluate them\n",
+                plan.gpus, plan.gpus
+            ));
+        }
         match evaluate::evaluate(plan, &source, &Overrides::default()) {
             Ok(evaluation) => done.push(evaluation),
             Err(error) => eprintln!("calibrate: {error}"),
         }
     }
-    out.push('\n');
-    out += &report::compare(&done, &source);
-    writeln!(out, "\nnext        evaluate --table {name}")?;
-    Ok(out)
+    Ok(report::compare(&done, &source))
 }

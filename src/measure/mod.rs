@@ -32,6 +32,11 @@ pub trait Backend {
     /// The element types that it can run.
     fn dtypes(&self) -> &[Dtype];
 
+    /// What a person should know before trusting times taken now, such as that something else is running.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Bytes of the op's buffers, asked before anything is allocated.
     fn need(&self, op: &Op) -> u128;
 

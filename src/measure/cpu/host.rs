@@ -13,6 +13,10 @@ const CACHE_FALLBACK: u64 = 32 << 20;
 /// Memory to assume where the system does not tell, in bytes.
 const MEMORY_FALLBACK: u64 = 1 << 30;
 
+/// Looks for other tasks, and the time before each.
+const LOOKS: usize = 10;
+const LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// The processor with all its cores as one device.
 pub(super) fn device(threads: usize) -> Device {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -52,6 +56,21 @@ pub(super) fn available_bytes() -> u64 {
     meminfo("MemAvailable").unwrap_or(MEMORY_FALLBACK)
 }
 
+/// How many tasks besides this one want a core all the time; a moment's look, since the load average still
+/// remembers the compiler that built this program.
+pub(super) fn others_running() -> u64 {
+    let look = || {
+        std::thread::sleep(LOOK);
+        runnable(&fs::read_to_string("/proc/loadavg").ok()?)
+    };
+    (0..LOOKS).filter_map(|_| look()).min().map_or(0, |tasks| tasks.saturating_sub(1))
+}
+
+/// The number of runnable tasks in the format of /proc/loadavg.
+fn runnable(text: &str) -> Option<u64> {
+    text.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok()
+}
+
 fn meminfo(key: &str) -> Option<u64> {
     meminfo_value(&fs::read_to_string("/proc/meminfo").ok()?, key)
 }
@@ -82,7 +101,7 @@ fn size(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{meminfo_value, model_name, size};
+    use super::{meminfo_value, model_name, runnable, size};
 
     #[test]
     fn sizes_as_the_kernel_writes_them() {
@@ -101,5 +120,7 @@ mod tests {
         assert_eq!(meminfo_value(text, "Mem"), None);
         assert_eq!(model_name("processor\t: 0\nmodel name\t: AMD EPYC\n"), Some("AMD EPYC"));
         assert_eq!(model_name("Hardware : x"), None);
+        assert_eq!(runnable("2.78 2.94 3.28 3/214 4711\n"), Some(3));
+        assert_eq!(runnable("2.78"), None);
     }
 }

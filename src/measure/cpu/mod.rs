@@ -105,6 +105,16 @@ impl Backend for Cpu {
         &[Dtype::F32]
     }
 
+    fn remarks(&self) -> Vec<String> {
+        match host::others_running() {
+            0 => Vec::new(),
+            tasks => vec![format!(
+                "{tasks} other tasks want the {} cores all the time: times will come out too long",
+                self.threads
+            )],
+        }
+    }
+
     fn need(&self, op: &Op) -> u128 {
         let buffers = match op {
             // Routes are 8 bytes here, and the op counts 4.
