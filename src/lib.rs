@@ -26,3 +26,4 @@ pub mod spec;
 pub mod stats;
 pub mod table;
 pub mod units;
+pub mod whatif;

@@ -8,6 +8,7 @@ use crate::dag::Part;
 use crate::evaluate::Evaluation;
 use crate::source::Source;
 use crate::units::{grouped, human_bytes};
+use crate::whatif::{self, Lever};
 
 /// Beyond the first group of layers only ops with this share of the whole are shown, unless all are asked for.
 const WORTH_A_ROW: f64 = 0.02;
@@ -49,6 +50,7 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
         writeln!(out, "basis            {:.0} % of the path is {basis}", share * 100.0)?;
     }
     write_slack(out, e)?;
+    write_gains(out, e)?;
     write_memory(out, e)?;
     write_gpus(out, e)
 }
@@ -106,6 +108,19 @@ fn write_slack(out: &mut String, e: &Evaluation) -> std::fmt::Result {
     match slack.iter().copied().reduce(f64::min) {
         None => writeln!(out),
         Some(least) => writeln!(out, "; the others can take {} longer at least", three_seconds(least)),
+    }
+}
+
+/// What would make the plan faster, largest first.
+fn write_gains(out: &mut String, e: &Evaluation) -> std::fmt::Result {
+    let mut gains = Lever::ALL.map(|lever| (whatif::gain(e, lever, 1.0 / 1.1), lever.name()));
+    gains.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let text: Vec<String> = (gains.iter().filter(|(seconds, _)| *seconds > 0.0))
+        .map(|(seconds, name)| format!("{name} −{}", three_seconds(*seconds)))
+        .collect();
+    match text.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "if 10 % faster   {}", text.join(" · ")),
     }
 }
 
