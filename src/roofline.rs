@@ -97,6 +97,8 @@ impl Cost for Roofline {
         let sheet = &self.sheet;
         let transfer = op.bytes() as f64 / sheet.memory_bandwidth_bytes_per_s;
         let seconds = match op {
+            // counts beyond every bound are not the op's
+            _ if op.bytes() == u128::MAX || op.flops() == u128::MAX => f64::INFINITY,
             Op::Gemm(_) | Op::Attention(_) => {
                 let peak = op.dtype().and_then(|dtype| sheet.flops_per_s.get(&dtype));
                 let peak = peak.ok_or_else(|| CostError::Missing {

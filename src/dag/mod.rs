@@ -29,9 +29,12 @@ pub struct Dag {
     microbatches: u32,
 }
 
-/// More nodes, edges, names or layers than the graph's columns can count.
+/// More nodes, edges, names or layers than the graph's columns can count, or than memory takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the plan has more {0} than a graph can hold (4,294,967,295 nodes or edges, 65,534 layers or names)")]
+#[error(
+    "the plan has more {0} than a graph can hold (4,294,967,295 nodes or edges, 65,534 layers or names, and no \
+     more than memory takes)"
+)]
 pub struct TooLarge(pub &'static str);
 
 impl Dag {
@@ -44,13 +47,22 @@ impl Dag {
         dag
     }
 
-    /// Room for `nodes` nodes and `edges` edges, so that appending does not copy.
-    pub fn reserve(&mut self, nodes: usize, edges: usize) {
-        self.work.reserve_exact(nodes);
-        self.lane.reserve_exact(nodes);
-        self.tags.reserve_exact(nodes);
-        self.ends.reserve_exact(nodes);
-        self.after.reserve_exact(edges);
+    /// Room for `nodes` more nodes and `edges` more edges, so that appending does not copy.
+    ///
+    /// # Errors
+    /// When the graph could not count them, or there is no memory for them.
+    pub fn reserve(&mut self, nodes: usize, edges: usize) -> Result<(), TooLarge> {
+        if nodes.saturating_add(self.len()) > u32::MAX as usize {
+            return Err(TooLarge("nodes"));
+        }
+        if edges.saturating_add(self.edges()) > u32::MAX as usize {
+            return Err(TooLarge("edges"));
+        }
+        self.work.try_reserve_exact(nodes).map_err(|_| TooLarge("nodes"))?;
+        self.lane.try_reserve_exact(nodes).map_err(|_| TooLarge("nodes"))?;
+        self.tags.try_reserve_exact(nodes).map_err(|_| TooLarge("nodes"))?;
+        self.ends.try_reserve_exact(nodes).map_err(|_| TooLarge("nodes"))?;
+        self.after.try_reserve_exact(edges).map_err(|_| TooLarge("edges"))
     }
 
     /// The id of a work, kept once.

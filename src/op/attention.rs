@@ -23,24 +23,20 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// `4·batch·heads·seq_q·seq_kv·head_dim`: both products.
+    /// `4·batch·heads·seq_q·seq_kv·head_dim`: both products; [`u128::MAX`] where it is beyond that.
     pub fn flops(&self) -> u128 {
-        4 * self.sequences_heads()
-            * u128::from(self.seq_q)
-            * u128::from(self.seq_kv)
-            * u128::from(self.head_dim)
+        self.heads_times([4, self.seq_q.into(), self.seq_kv.into(), self.head_dim.into()])
     }
 
-    /// Q, K and V read once, the output written once.
+    /// Q, K and V read once, the output written once; [`u128::MAX`] where it is beyond that.
     pub fn bytes(&self) -> u128 {
-        2 * self.sequences_heads()
-            * (u128::from(self.seq_q) + u128::from(self.seq_kv))
-            * u128::from(self.head_dim)
-            * u128::from(self.dtype.bytes())
+        let positions = u128::from(self.seq_q) + u128::from(self.seq_kv);
+        self.heads_times([2, positions, self.head_dim.into(), self.dtype.bytes().into()])
     }
 
-    fn sequences_heads(&self) -> u128 {
-        u128::from(self.batch) * u128::from(self.heads)
+    fn heads_times(&self, factors: [u128; 4]) -> u128 {
+        let heads = u128::from(self.batch) * u128::from(self.heads);
+        factors.into_iter().fold(heads, u128::saturating_mul)
     }
 
     pub(super) fn cells(&self) -> Cells {

@@ -23,15 +23,17 @@ pub struct Gemm {
 }
 
 impl Gemm {
-    /// `2·batch·m·k·n`.
+    /// `2·batch·m·k·n`, or [`u128::MAX`] where it is beyond that.
     pub fn flops(&self) -> u128 {
-        2 * u128::from(self.batch) * u128::from(self.m) * u128::from(self.k) * u128::from(self.n)
+        [self.batch, self.m, self.k, self.n].iter().fold(2, |all: u128, n| all.saturating_mul((*n).into()))
     }
 
-    /// `batch·(m·k + k·n + m·n)` elements: A and B read once, C written once.
+    /// `batch·(m·k + k·n + m·n)` elements: A and B read once, C written once; [`u128::MAX`] where it is beyond
+    /// that.
     pub fn bytes(&self) -> u128 {
         let (m, k, n) = (u128::from(self.m), u128::from(self.k), u128::from(self.n));
-        u128::from(self.batch) * (m * k + k * n + m * n) * u128::from(self.dtype.bytes())
+        let elements = (m * k).saturating_add(k * n).saturating_add(m * n);
+        elements.saturating_mul(self.batch.into()).saturating_mul(self.dtype.bytes().into())
     }
 
     pub(super) fn cells(&self) -> Cells {

@@ -82,20 +82,21 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Bytes read and written, each operand once.
+    /// Bytes read and written, each operand once; [`u128::MAX`] where it is beyond that.
     pub fn bytes(&self) -> u128 {
         let rows = u128::from(self.rows);
         let top_k = u128::from(self.top_k);
         let row = u128::from(self.cols) * u128::from(self.dtype.bytes());
-        match self.kind {
+        let of_row = match self.kind {
             KernelKind::Layernorm | KernelKind::Softmax | KernelKind::Activation | KernelKind::Copy => {
-                2 * rows * row
+                2 * row
             }
-            KernelKind::GatedActivation | KernelKind::Residual => 3 * rows * row,
-            KernelKind::GateTopk => rows * (row + top_k * ROUTE_BYTES),
-            KernelKind::Permute => rows * (2 * row + ROUTE_BYTES),
-            KernelKind::Unpermute => rows * ((top_k + 1) * row + top_k * ROUTE_BYTES),
-        }
+            KernelKind::GatedActivation | KernelKind::Residual => 3 * row,
+            KernelKind::GateTopk => row + top_k * ROUTE_BYTES,
+            KernelKind::Permute => 2 * row + ROUTE_BYTES,
+            KernelKind::Unpermute => (top_k + 1).saturating_mul(row).saturating_add(top_k * ROUTE_BYTES),
+        };
+        rows.saturating_mul(of_row)
     }
 
     pub(super) fn cells(&self) -> Cells {

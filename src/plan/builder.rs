@@ -46,12 +46,10 @@ impl Builder {
         }
     }
 
-    pub fn reserve(&mut self, nodes: usize, edges: usize) {
-        self.dag.reserve(nodes, edges);
-    }
-
-    pub fn counts(&self) -> (usize, usize) {
-        (self.dag.len(), self.dag.edges())
+    /// Room for `times` as much as there is already, and `serial` edges.
+    pub fn reserve(&mut self, times: u64, serial: u64) -> Result<(), TooLarge> {
+        let much = |n: usize| n.saturating_mul(times as usize);
+        self.dag.reserve(much(self.dag.len()), much(self.dag.edges()).saturating_add(serial as usize))
     }
 
     pub fn finish(self) -> Dag {

@@ -107,7 +107,7 @@ impl Writer<'_> {
         let here = experts / group;
         let copies = tokens * top_k;
         // routing is taken as uniform: every expert gets its share of the group's tokens, rounded up
-        let rows = (copies * group).div_ceil(experts);
+        let rows = (u128::from(copies) * u128::from(group)).div_ceil(experts.into()) as u64;
         let message = self.size(copies, hidden);
 
         let op = self.kernel(KernelKind::Layernorm, tokens, hidden, 1);
@@ -142,7 +142,7 @@ impl Writer<'_> {
             steps.push(exchange("dispatch", Tensor::Permuted, Tensor::Received));
         }
         let [up, act, down] = self.mlp(rows, ffn);
-        let widths = self.mlp_sizes(rows, ffn).map(|bytes| bytes * here);
+        let widths = self.mlp_sizes(rows, ffn).map(|bytes| bytes.saturating_mul(here));
         let names = ["expert_up", "expert_act", "expert_down"];
         let kinds = [Kind::Gemm, Kind::Mem, Kind::Gemm];
         let chain = [arrives, Tensor::Up, Tensor::Act, Tensor::ExpertOut];

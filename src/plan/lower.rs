@@ -39,7 +39,8 @@ pub fn lower(plan: &Plan, choice: &Choice) -> Result<Dag, TooLarge> {
             for u in 0..copies {
                 graph.pipeline(layout, program(u), u as u32)?;
                 if u == 0 {
-                    graph.reserve(copies);
+                    // with an edge for each GPU from one copy to the next
+                    graph.builder.reserve(copies - 1, plan.gpus.saturating_mul(copies))?;
                 }
             }
         }
@@ -47,6 +48,9 @@ pub fn lower(plan: &Plan, choice: &Choice) -> Result<Dag, TooLarge> {
             for u in (0..copies).step_by(2) {
                 let pair: Vec<_> = (u..copies.min(u + 2)).map(|u| (program(u), u as u32)).collect();
                 graph.separated(layout, &pair)?;
+                if u == 0 {
+                    graph.builder.reserve(copies.div_ceil(2) - 1, plan.gpus.saturating_mul(copies))?;
+                }
             }
         }
     }
@@ -76,14 +80,6 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Room for all copies of what the first one took.
-    fn reserve(&mut self, copies: u64) {
-        let (nodes, edges) = self.builder.counts();
-        let copies = copies as usize;
-        let serial = self.plan.gpus as usize * copies;
-        self.builder.reserve(nodes * (copies - 1), edges * (copies - 1) + serial);
-    }
-
     fn pipeline(&mut self, layout: &Pipeline, program: usize, u: u32) -> Result<(), TooLarge> {
         let Lowering { builder, programs, plan, .. } = self;
         let Program { roles, steps } = &programs[program];
@@ -100,6 +96,9 @@ impl Lowering<'_> {
                 let place = Place { layer: Some(layer as u16), microbatch: u };
                 builder.layer(&team, |_| steps, place)?;
                 builder.pass_on(&team.gpus);
+                if u == 0 && layer == 0 {
+                    builder.reserve(plan.model.layers - 1, 0)?;
+                }
             }
             if stage + 1 == roles.len() {
                 let after = all_writers(builder, gpus, Tensor::X);

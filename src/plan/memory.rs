@@ -62,12 +62,14 @@ fn weights(model: &Model, role: &Role) -> u64 {
     let mlp = match model.mlp {
         Mlp::Dense { .. } => up_and_down * hidden * share.ffn,
         Mlp::Moe { experts, ffn, .. } => {
-            hidden * experts + (experts / share.expert * up_and_down).saturating_mul(hidden * ffn)
+            let matrices = experts / share.expert * up_and_down;
+            matrices.saturating_mul(hidden * ffn).saturating_add(hidden * experts)
         }
     };
     let norm = 2 * hidden;
-    let layer = if role.attention { attention + norm } else { 0 } + if role.mlp { mlp + norm } else { 0 };
-    role.layers.saturating_mul(layer)
+    let attention = if role.attention { attention + norm } else { 0 };
+    let mlp = if role.mlp { mlp.saturating_add(norm) } else { 0 };
+    role.layers.saturating_mul(attention.saturating_add(mlp))
 }
 
 /// The most bytes alive at once: a tensor lives from the step that writes it to the last that reads it.

@@ -103,6 +103,16 @@ impl Check<'_> {
         if layers >= u64::from(u16::MAX) {
             return self.refuse(&spec.layers, format!("layers = {layers} is beyond 65,534"));
         }
+        let batch = self.positive(&spec.batch, "batch")?;
+        let sequence = self.positive(&spec.sequence, "sequence")?;
+        if let Mlp::Moe { top_k, .. } = mlp {
+            // in the widest type, what goes to the experts must be counted in 64 bits
+            let routed = [batch, sequence, top_k, hidden].map(u128::from).iter().product::<u128>();
+            if routed >= 1 << 62 {
+                let message = "batch × sequence × top_k × hidden is beyond 2^62: choose a smaller batch";
+                return self.refuse(&spec.batch, message.to_owned());
+            }
+        }
         Ok(Model {
             layers,
             hidden,
@@ -112,8 +122,8 @@ impl Check<'_> {
             qkv: spec.qkv,
             mlp,
             gated: spec.gated,
-            batch: self.positive(&spec.batch, "batch")?,
-            sequence: self.positive(&spec.sequence, "sequence")?,
+            batch,
+            sequence,
             dtype: spec.dtype,
         })
     }

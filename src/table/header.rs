@@ -70,6 +70,11 @@ impl Comments {
             let kind = TableErrorKind::UnknownFormat { found: excerpt(found) };
             return Err(TableError::at(self.line_of(|line| line.starts_with("format")), None, kind));
         }
+        if header.cluster.gpus_per_node == Some(0) {
+            let message = "gpus_per_node must be at least 1".to_owned();
+            let line = self.line_of(|line| line.trim().starts_with("gpus_per_node"));
+            return Err(TableError::at(line, None, TableErrorKind::BadHeader { message }));
+        }
         // `[devcie]` would otherwise be lost without a word.
         for name in header.others.iter().filter(|(_, value)| value.is_table()).map(|(name, _)| name) {
             if let Some(nearest) = nearest(name, TABLES) {
