@@ -143,7 +143,7 @@ impl Evaluation {
             .iter()
             .filter(|node| self.dag.work_of(**node).kind.part() == Some(part))
             .map(of)
-            .sum()
+            .fold(0.0, |sum, seconds| sum + seconds) // the sum of none is -0 in f64
     }
 }
 

@@ -114,7 +114,9 @@ pub fn human_bytes(bytes: u64) -> String {
         b if b < 999.5e3 => (b / 1e3, "kB"),
         b if b < 999.5e6 => (b / 1e6, "MB"),
         b if b < 999.5e9 => (b / 1e9, "GB"),
-        b => (b / 1e12, "TB"),
+        b if b < 999.5e12 => (b / 1e12, "TB"),
+        b if b < 999.5e15 => (b / 1e15, "PB"),
+        b => (b / 1e18, "EB"),
     };
     format!("{} {unit}", three_digits(value))
 }

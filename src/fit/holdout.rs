@@ -76,7 +76,7 @@ fn summary(family: Family, dtype: Option<Dtype>, errors: &[f64], covered: usize)
     }
 }
 
-/// `gemm bf16: 2.1 % median, 8.2 % p95 on 2000 held-out shapes; 91 % within their intervals`.
+/// `gemm bf16: 2.1 % median, 8.2 % p95 on 2000 held-out shapes; 91 % in their intervals`.
 impl fmt::Display for FamilyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FamilyError { family, rows, median, p95, coverage, .. } = self;
@@ -86,6 +86,6 @@ impl fmt::Display for FamilyError {
             f,
             "{family}{dtype}: {median:.1} % median, {p95:.1} % p95 on {rows} held-out shape{plural}; "
         )?;
-        write!(f, "{coverage:.0} % within their intervals")
+        write!(f, "{coverage:.0} % in their intervals")
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{with_error, wrapped};
+use super::{WIDTH, clip, machine, with_error, wrapped};
 use crate::dag::Part;
 use crate::evaluate::Evaluation;
 use crate::plan::{Mlp, Model};
@@ -18,9 +18,10 @@ pub fn compare(evaluations: &[Evaluation], source: &Source) -> String {
 }
 
 fn write_all(out: &mut String, evaluations: &[Evaluation], source: &Source) -> std::fmt::Result {
-    let Some(first) = evaluations.first() else { return Ok(()) };
-    let machine = format!("{} × {} · {}", first.plan.gpus, source.headline, first.choice.dtype);
-    writeln!(out, "{}\n", wrapped(&machine, ""))?;
+    if evaluations.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{}\n", machine(&evaluations.iter().collect::<Vec<_>>(), source))?;
     writeln!(
         out,
         "  {:<15}{:<22}{:>7}{:>7}{:>7}{:>9}{:>5}{:>6}  memory per GPU",
@@ -80,15 +81,15 @@ fn write_row(out: &mut String, e: &Evaluation, best: f64) -> std::fmt::Result {
         false => "–".to_owned(),
     });
     let ratio = if best > 0.0 { format!("{:.2}", seconds / best) } else { "–".to_owned() };
-    writeln!(
-        out,
+    let row = format!(
         "  {:<15}{:<22}{ratio:>7}{:>7}{:>7}{gemm:>9}{mem:>5}{comm:>6}  {}",
-        e.plan.name,
+        clip(&e.plan.name, 14),
         with_error(&e.makespan()),
         e.choice.microbatches,
         format!("{:.0} %", e.utilisation() * 100.0),
         memory(e)
-    )
+    );
+    writeln!(out, "{}", clip(&row, WIDTH))
 }
 
 /// `131 of 141 GB`, or what it needs and with how many micro-batches it would fit.
@@ -105,7 +106,11 @@ fn memory(e: &Evaluation) -> String {
 
 /// Where the winner's advantage comes from, term by term along both critical paths.
 fn why(winner: &Evaluation, second: &Evaluation) -> String {
+    let (first, other) = (clip(&winner.plan.name, 30), clip(&second.plan.name, 30));
     let gap = second.makespan().seconds.get() - winner.makespan().seconds.get();
+    if gap == 0.0 {
+        return format!("{first} and {other} take the same time");
+    }
     let mut terms = Part::ALL.map(|part| (second.seconds_on(part) - winner.seconds_on(part), part.name()));
     terms.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
     let text: Vec<String> = terms
@@ -122,5 +127,5 @@ fn why(winner: &Evaluation, second: &Evaluation) -> String {
         (false, false) => "is ahead of, but within the error bars not apart from,",
     };
     let gap = Seconds::new(gap).unwrap_or(Seconds::ZERO);
-    format!("{} {sure} {} by {gap}: {}", winner.plan.name, second.plan.name, text.join(", "))
+    format!("{first} {sure} {other} by {gap}: {}", text.join(", "))
 }

@@ -11,7 +11,12 @@ pub use formulas::{formulas, time};
 pub use json::{formulas_json, json, time_json};
 pub use one::one;
 
+use std::collections::BTreeSet;
+
 use crate::cost::Estimate;
+use crate::dtype::Dtype;
+use crate::evaluate::Evaluation;
+use crate::source::Source;
 use crate::units::{self, Seconds};
 
 /// Beyond this half-width the ends of an interval say more than its width.
@@ -40,6 +45,16 @@ pub fn interval(estimate: &Estimate) -> String {
     }
 }
 
+/// The line that says on what the plans run: how many devices, which, and in which element type.
+fn machine(evaluations: &[&Evaluation], source: &Source) -> String {
+    let gpus: BTreeSet<u64> = evaluations.iter().map(|e| e.plan.gpus).collect();
+    let gpus: Vec<String> = gpus.iter().map(u64::to_string).collect();
+    let dtypes: BTreeSet<Dtype> = evaluations.iter().map(|e| e.choice.dtype).collect();
+    let dtypes: Vec<&str> = dtypes.iter().map(|dtype| dtype.name()).collect();
+    let (gpus, dtypes) = (gpus.join(" or "), dtypes.join(" or "));
+    wrapped(&format!("{gpus} × {} · {dtypes}", source.headline), "")
+}
+
 /// Columns of every screen.
 const WIDTH: usize = 100;
 
@@ -47,6 +62,15 @@ const WIDTH: usize = 100;
 pub fn wrapped(sentence: &str, indent: &str) -> String {
     let options = textwrap::Options::new(WIDTH).initial_indent(indent).subsequent_indent(indent);
     textwrap::fill(sentence, options)
+}
+
+/// The text as far as it goes into `width` columns, on one line.
+fn clip(text: &str, width: usize) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    if text.chars().count() <= width {
+        return text.chars().map(plain).collect();
+    }
+    text.chars().take(width - 1).map(plain).collect::<String>() + "…"
 }
 
 /// A bar of `width` cells, filled by `share` of 1.

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::rows::{Group, Row, groups, worst_basis};
-use super::{bar, interval, three_seconds, with_error, wrapped};
+use super::rows::{Group, Row, bases, groups};
+use super::{WIDTH, bar, clip, interval, machine, three_seconds, with_error};
+use crate::cost::Estimate;
 use crate::dag::Part;
 use crate::evaluate::Evaluation;
 use crate::source::Source;
@@ -16,6 +17,10 @@ const WORTH_A_ROW: f64 = 0.02;
 /// Lines for GPUs that hold different parts of the model.
 const MOST_PARTS: usize = 4;
 
+/// Titles of groups, and rows with them, that are shown unless all are asked for.
+const MOST_TITLES: usize = 7;
+const MOST_ROWS: usize = 22;
+
 /// The screen of one plan, at most 100 columns wide.
 pub fn one(e: &Evaluation, source: &Source, detail: bool) -> String {
     let mut out = String::new();
@@ -27,10 +32,10 @@ pub fn one(e: &Evaluation, source: &Source, detail: bool) -> String {
 fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) -> std::fmt::Result {
     let makespan = e.makespan();
     let range = interval(&makespan);
-    writeln!(out, "{}   {}{range}   {}", e.plan.name, makespan.seconds, makespan.basis)?;
-    writeln!(out, "{}", e.plan.title)?;
-    let machine = format!("{} × {} · {}", e.plan.gpus, source.headline, e.choice.dtype);
-    writeln!(out, "{}", wrapped(&machine, ""))?;
+    let answer = format!("   {}{range}   {}", makespan.seconds, makespan.basis);
+    writeln!(out, "{}{answer}", clip(&e.plan.name, WIDTH - answer.chars().count()))?;
+    writeln!(out, "{}", clip(&e.plan.title, WIDTH))?;
+    writeln!(out, "{}", machine(&[e], source))?;
     let pieces = match e.choice.microbatches {
         1 => "batch undivided".to_owned(),
         n => format!("{n} micro-batches"),
@@ -46,8 +51,10 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
     let groups = groups(e);
     write_path(out, e, &groups, detail)?;
     write_split(out, e)?;
-    if let Some((basis, share)) = worst_basis(&groups) {
-        writeln!(out, "basis            {:.0} % of the path is {basis}", share * 100.0)?;
+    let parts: Vec<String> =
+        bases(&groups).iter().map(|(basis, share)| format!("{:.0} % {basis}", share * 100.0)).collect();
+    if !parts.is_empty() {
+        writeln!(out, "basis            the path is {}", parts.join(", "))?;
     }
     write_slack(out, e)?;
     write_gains(out, e)?;
@@ -58,7 +65,9 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
 fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) -> std::fmt::Result {
     let whole = e.makespan().seconds.get();
     writeln!(out, "  {:<21} {:<28} {:>5} {:>20}   share  basis", "critical path", "", "×", "time")?;
-    for (i, group) in groups.iter().enumerate() {
+    let (titled, rest) = groups.split_at(if detail { groups.len() } else { groups.len().min(MOST_TITLES) });
+    let mut room = if detail { usize::MAX } else { MOST_ROWS - titled.len() };
+    for (i, group) in titled.iter().enumerate() {
         let total = group.total();
         let title = match group.layers {
             None => "between layers".to_owned(),
@@ -71,16 +80,41 @@ fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) 
         };
         let share = percent(total.seconds.get(), whole);
         writeln!(out, "  {title:<21} {each:<28} {:>5} {:>20} {share}", "", with_error(&total))?;
-        for Row { name, op, count, total, .. } in &group.rows {
-            if i > 0 && !detail && total.seconds.get() < WORTH_A_ROW * whole {
-                continue;
-            }
-            let (op, time) = (clip(op, 28), with_error(total));
-            let share = percent(total.seconds.get(), whole);
-            writeln!(out, "    {name:<19} {op:<28} {count:>5} {time:>20} {share} {}", total.basis)?;
+        let worth = if i == 0 || detail { 0.0 } else { WORTH_A_ROW * whole };
+        let rows = longest(&group.rows, room, worth);
+        room -= rows.len();
+        for row in &rows {
+            write_op(out, row, whole)?;
+        }
+        match group.rows.len() - rows.len() {
+            left if i == 0 && left > 0 => writeln!(out, "    … {left} shorter ones, see --detail")?,
+            _ => {}
         }
     }
+    if !rest.is_empty() {
+        let total: Estimate = rest.iter().map(Group::total).sum();
+        let (title, share) = (format!("{} further groups", rest.len()), percent(total.seconds.get(), whole));
+        writeln!(out, "  {title:<21} {:<28} {:>5} {:>20} {share}", "", "", with_error(&total))?;
+    }
     Ok(())
+}
+
+/// The `most` rows that take longest, and `worth` seconds at least, in the order of the path.
+fn longest(rows: &[Row], most: usize, worth: f64) -> Vec<&Row> {
+    let mut kept: Vec<usize> = (0..rows.len()).filter(|i| rows[*i].total.seconds.get() >= worth).collect();
+    kept.sort_by_key(|i| std::cmp::Reverse(rows[*i].total.seconds));
+    kept.truncate(most);
+    kept.sort_unstable();
+    kept.into_iter().map(|i| &rows[i]).collect()
+}
+
+fn write_op(out: &mut String, row: &Row, whole: f64) -> std::fmt::Result {
+    let Row { name, op, count, total, .. } = row;
+    let time = with_error(total);
+    // a time that is wider than its column takes the place from the op
+    let room = 48 - time.chars().count().clamp(20, 40);
+    let (name, op, share) = (clip(name, 19), clip(op, room), percent(total.seconds.get(), whole));
+    writeln!(out, "    {name:<19} {op:<room$} {count:>5} {time:>20} {share} {}", total.basis)
 }
 
 fn write_split(out: &mut String, e: &Evaluation) -> std::fmt::Result {
@@ -183,11 +217,4 @@ fn write_memory(out: &mut String, e: &Evaluation) -> std::fmt::Result {
 /// ` 30.7 %`, six characters and the sign.
 fn percent(part: f64, whole: f64) -> String {
     if whole > 0.0 { format!("{:>5.1} %", part / whole * 100.0) } else { "    – %".to_owned() }
-}
-
-fn clip(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width - 1).collect::<String>() + "…"
 }

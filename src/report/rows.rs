@@ -115,13 +115,13 @@ fn family_name(name: &str) -> &str {
     }
 }
 
-/// The worst basis of some rows, with how much of their time stands on it.
-pub fn worst_basis(groups: &[Group]) -> Option<(Basis, f64)> {
-    let rows = || groups.iter().flat_map(|group| &group.rows);
-    let worst = rows().map(|row| row.total.basis).max()?;
-    let sum = |keep: &dyn Fn(&Row) -> bool| -> f64 {
-        rows().filter(|row| keep(row)).map(|row| row.total.seconds.get()).sum()
-    };
-    let all = sum(&|_| true);
-    Some((worst, if all > 0.0 { sum(&|row| row.total.basis == worst) / all } else { 0.0 }))
+/// How much of the time of some rows stands on each basis, from worst to best.
+pub fn bases(groups: &[Group]) -> Vec<(Basis, f64)> {
+    let mut sums: BTreeMap<Basis, f64> = BTreeMap::new();
+    for row in groups.iter().flat_map(|group| &group.rows) {
+        *sums.entry(row.total.basis).or_default() += row.total.seconds.get();
+    }
+    let all: f64 = sums.values().sum();
+    let share = |sum| if all > 0.0 { sum / all } else { 0.0 };
+    sums.into_iter().rev().map(|(basis, sum)| (basis, share(sum))).collect()
 }
