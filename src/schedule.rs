@@ -30,6 +30,7 @@ pub struct Unpriced {
 fn further(others: usize) -> String {
     match others {
         0 => String::new(),
+        1 => "; 1 more op is not covered either".to_owned(),
         n => format!("; {n} more ops are not covered either"),
     }
 }

@@ -40,8 +40,15 @@ pub enum SourceError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// Two tables contradict each other.
-    #[error(transparent)]
-    Merge(#[from] MergeError),
+    #[error("{before} and {file}: {why}")]
+    Merge {
+        /// The tables that were joined already.
+        before: String,
+        /// The one that does not go with them.
+        file: String,
+        /// What is wrong.
+        why: Box<MergeError>,
+    },
     /// A sheet is not what it should be.
     #[error(transparent)]
     Sheet(#[from] SpecError),
@@ -93,16 +100,19 @@ impl Source {
     /// # Errors
     /// When a table cannot be read, or two of them contradict each other.
     pub fn from_tables(paths: &[&Path], fallback: Option<(&str, Roofline)>) -> Result<Self, SourceError> {
-        let mut joined: Option<Table> = None;
+        let mut joined: Option<(Table, String)> = None;
         for path in paths {
-            let table = Table::read(path)?;
+            let (table, file) = (Table::read(path)?, path.display().to_string());
             joined = Some(match joined {
-                None => table,
-                Some(before) => before.merge(table)?,
+                None => (table, file),
+                Some((first, before)) => match first.merge(table) {
+                    Ok(both) => (both, format!("{before} + {file}")),
+                    Err(why) => return Err(SourceError::Merge { before, file, why: why.into() }),
+                },
             });
         }
-        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        Ok(Source::from_table(&joined.unwrap_or_default(), &names.join(" + "), fallback))
+        let (table, names) = joined.unwrap_or_default();
+        Ok(Source::from_table(&table, &names, fallback))
     }
 
     /// As [`Source::from_tables`], of a table that is in memory.

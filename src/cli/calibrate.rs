@@ -157,7 +157,10 @@ fn measure(args: &MeasureArgs, backend: &mut dyn Backend) -> anyhow::Result<Stri
 
 /// What a table's header says of its run.
 fn about(args: &MeasureArgs) -> toml::Table {
-    let backend = args.backend.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+    let backend = match args.backend {
+        BackendArg::Cuda => "cuda",
+        BackendArg::Cpu => "cpu",
+    };
     let command = format!(
         "calibrate --backend {backend} --gpus {} --out {} --budget {}s --passes {}",
         args.gpus,
@@ -180,6 +183,12 @@ fn writable(out: &std::path::Path) -> anyhow::Result<()> {
     })?;
     if !there.is_dir() || out.is_dir() {
         bail!("{} cannot be written: it is not a file in a folder", out.display());
+    }
+    if !out.exists() || out.is_file() {
+        // as the table will be: beside what it replaces
+        tempfile::tempfile_in(folder).with_context(|| {
+            format!("{} cannot be written: its folder {} is closed to you", out.display(), folder.display())
+        })?;
     }
     Ok(())
 }
@@ -205,8 +214,8 @@ fn summary(table: &Table, outcome: &Outcome, args: &MeasureArgs) -> anyhow::Resu
     }
     let fit = Fit::new(table, &name);
     for (i, error) in fit.holdout(10, 0).iter().enumerate() {
-        let label = if i == 0 { "fit" } else { "" };
-        writeln!(out, "{label:<9}   {error}")?;
+        let lines = report::wrapped(&error.to_string(), "            ");
+        writeln!(out, "{}", if i == 0 { lines.replacen("   ", "fit", 1) } else { lines })?;
     }
     out.push('\n');
     out += &plans(table, &name, args.gpus)?;

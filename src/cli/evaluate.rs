@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::output::finish;
-use crate::cost::Cost;
+use crate::cost::{Cost, CostError};
 use crate::dtype::Dtype;
 use crate::evaluate::{self as pipeline, EvaluateError, Evaluation, Overrides};
 use crate::formula::{self, Setting};
@@ -167,8 +167,11 @@ fn read_plan(name: &str) -> anyhow::Result<Plan> {
         return Ok(Plan::parse(name, text)?);
     }
     if !name.ends_with(".toml") && !Path::new(name).exists() {
+        if Cli::command().find_subcommand(name).is_some() {
+            bail!("no plan \"{name}\"\n  the command {name} stands before all options: evaluate {name} …");
+        }
         let known = plan::BUILT_IN.map(|(name, _)| name).join(", ");
-        bail!("no plan \"{name}\"\n  built in are {known}; your own is a file that ends in .toml");
+        bail!("no plan \"{name}\"\n  built in are {known}\n  your own is a file that ends in .toml");
     }
     let text = std::fs::read_to_string(name).with_context(|| format!("the plan {name} cannot be read"))?;
     Ok(Plan::parse(name, &text)?)
@@ -221,20 +224,22 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
 /// Says how to get what is missing.
 fn with_remedy(error: EvaluateError, plan: &str, source: &SourceArgs) -> anyhow::Error {
     let EvaluateError::Unpriced { unpriced, .. } = &error else { return error.into() };
-    let family = unpriced.first.op().family();
-    let mut text = error.to_string();
+    anyhow::anyhow!("{error}{}", remedy(&unpriced.first, plan, source))
+}
+
+/// What to do about an op without an estimate; `asked` is what follows `evaluate` on the command line.
+fn remedy(miss: &CostError, asked: &str, source: &SourceArgs) -> String {
+    let CostError::Missing { op, .. } = miss else { return String::new() };
     match source.table.last() {
-        None => text += "\n  add the figure to the data sheet, or choose another --dtype",
+        None => "\n  add the figure to the data sheet, or choose another --dtype".to_owned(),
         Some(table) => {
-            let table = table.display();
-            let _ = write!(
-                text,
+            let (table, family) = (table.display(), op.family());
+            format!(
                 "\n  measure it:  calibrate --out {table} on the machine, with its {family} rows\n  or model it: evaluate \
-                 {plan} --table {table} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
-            );
+                 {asked} --table {table} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
+            )
         }
     }
-    anyhow::anyhow!(text)
 }
 
 fn formulas(args: &FormulaArgs) -> anyhow::Result<String> {
@@ -260,7 +265,10 @@ fn time(args: &TimeArgs) -> anyhow::Result<String> {
     let source = source(&args.source)?;
     let dtype = pipeline::dtype(args.source.dtype, None, &source)?;
     let gemm = Gemm { m: args.m, k: args.k, n: args.n, batch: args.batch, dtype };
-    let estimate = source.cost(&Op::Gemm(gemm))?;
+    let estimate = source.cost(&Op::Gemm(gemm)).map_err(|miss| {
+        let asked = format!("time {} {} {}", args.m, args.k, args.n);
+        anyhow::anyhow!("{miss}{}", remedy(&miss, &asked, &args.source))
+    })?;
     match args.source.format {
         Format::Json => Ok(report::time_json(&estimate)?),
         Format::Text => Ok(report::time(&gemm, &estimate, &source)),
