@@ -80,7 +80,7 @@ fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) 
         };
         let share = percent(total.seconds.get(), whole);
         writeln!(out, "  {title:<21} {each:<28} {:>5} {:>20} {share}", "", with_error(&total))?;
-        let worth = if i == 0 || detail { 0.0 } else { WORTH_A_ROW * whole };
+        let worth = if i == 0 || detail || group.layers.is_none() { 0.0 } else { WORTH_A_ROW * whole };
         let rows = longest(&group.rows, room, worth);
         room -= rows.len();
         for row in &rows {
