@@ -5,6 +5,7 @@
 //! strictly downward; `tests/architecture.rs` holds the order.
 
 pub mod calibrate;
+pub mod check;
 pub mod cli;
 pub mod cost;
 pub mod dag;
@@ -13,6 +14,7 @@ pub mod dtype;
 pub mod evaluate;
 pub mod fit;
 pub mod formula;
+pub mod graph;
 pub mod grid;
 pub mod measure;
 pub mod op;

@@ -2,25 +2,20 @@
 
 use std::fmt::Write as _;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
 
+use super::inputs::{ChoiceArgs, Format, SourceArgs, read_plan, source, with_remedy};
+use super::inspect::{self, CheckArgs};
 use super::output::finish;
 use crate::cost::Cost;
-use crate::dtype::Dtype;
-use crate::evaluate::{self as pipeline, EvaluateError, Evaluation, Overrides};
+use crate::evaluate::{self as pipeline, Evaluation};
 use crate::formula::{self, Setting};
 use crate::op::{Gemm, Op};
 use crate::plan::{self, Plan};
 use crate::report;
-use crate::source::{Source, sheet};
-use crate::spec::{AttentionMode, Microbatches};
-
-/// The sheet that is asked where neither a table nor another sheet is named.
-const DEFAULT_SHEET: &str = "h200-sxm";
 
 /// How long a plan runs, which chain of ops decides it, and how sure that is.
 #[derive(Parser)]
@@ -38,6 +33,8 @@ enum Command {
     List,
     /// Evaluate runtime formulas as people write them: `T = 16 × [Get_Time(1024×10000, 8192, 8192) × 3 + …]`
     Formula(FormulaArgs),
+    /// Check a plan's graph, or one in a .dot file: cycles, loose ends, shapes, balance, completeness, memory
+    Check(CheckArgs),
     /// Get_Time(m, k, n): one product of an m×k with a k×n matrix
     Time(TimeArgs),
 }
@@ -48,34 +45,11 @@ struct PlanArgs {
     plans: Vec<String>,
     #[command(flatten)]
     source: SourceArgs,
-    /// In how many pieces the batch is cut: a number, or `auto` for as few as fit in memory
-    #[arg(long, value_name = "N|auto")]
-    microbatches: Option<Microbatches>,
-    /// Whether the scores of attention are stored
-    #[arg(long)]
-    attention: Option<AttentionArg>,
+    #[command(flatten)]
+    choice: ChoiceArgs,
     /// Show every layer of the critical path
     #[arg(long)]
     detail: bool,
-}
-
-#[derive(Args)]
-struct SourceArgs {
-    /// A cost table that `calibrate` wrote; several are joined
-    #[arg(long, value_name = "FILE", conflicts_with = "roofline")]
-    table: Vec<PathBuf>,
-    /// A data sheet instead of measurements: a built-in name or a TOML file
-    #[arg(long, value_name = "SHEET")]
-    roofline: Option<String>,
-    /// A data sheet for the ops that the table does not cover
-    #[arg(long, value_name = "SHEET", requires = "table")]
-    fallback: Option<String>,
-    /// Element type; bf16 unless the table has only another
-    #[arg(long)]
-    dtype: Option<Dtype>,
-    /// For people or for programs
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
 }
 
 #[derive(Args)]
@@ -107,24 +81,12 @@ struct TimeArgs {
     source: SourceArgs,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum AttentionArg {
-    Fused,
-    Unfused,
-}
-
 /// Runs the program.
 pub fn evaluate() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         None => return plans(&cli.plans),
+        Some(Command::Check(args)) => return inspect::check(args),
         Some(Command::List) => Ok(list()),
         Some(Command::Formula(args)) => formulas(args),
         Some(Command::Time(args)) => time(args),
@@ -144,34 +106,6 @@ fn list() -> String {
         let _ = writeln!(out, "  {name}");
     }
     out
-}
-
-/// What the answers rest on. Says so on stderr where nothing was measured and nobody asked for that.
-fn source(args: &SourceArgs) -> anyhow::Result<Source> {
-    if args.table.is_empty() {
-        let name = args.roofline.as_deref().unwrap_or(DEFAULT_SHEET);
-        if args.roofline.is_none() {
-            eprintln!(
-                "no --table: times are modelled from the data sheet {name}, not measured (see calibrate --help)"
-            );
-        }
-        return Ok(Source::from_sheet(name, sheet(name)?));
-    }
-    let paths: Vec<&Path> = args.table.iter().map(PathBuf::as_path).collect();
-    let fallback = args.fallback.as_deref().map(|name| sheet(name).map(|s| (name, s))).transpose()?;
-    Ok(Source::from_tables(&paths, fallback)?)
-}
-
-fn read_plan(name: &str) -> anyhow::Result<Plan> {
-    if let Some((name, text)) = plan::BUILT_IN.iter().find(|(n, _)| *n == name) {
-        return Ok(Plan::parse(name, text)?);
-    }
-    if !name.ends_with(".toml") && !Path::new(name).exists() {
-        let known = plan::BUILT_IN.map(|(name, _)| name).join(", ");
-        bail!("no plan \"{name}\"\n  built in are {known}; your own is a file that ends in .toml");
-    }
-    let text = std::fs::read_to_string(name).with_context(|| format!("the plan {name} cannot be read"))?;
-    Ok(Plan::parse(name, &text)?)
 }
 
 /// Plans that cannot be priced are named on stderr, and the others still shown.
@@ -194,14 +128,7 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
     };
     let plans = names.iter().map(|name| read_plan(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let source = source(&args.source)?;
-    let overrides = Overrides {
-        dtype: args.source.dtype,
-        microbatches: args.microbatches,
-        attention: args.attention.map(|mode| match mode {
-            AttentionArg::Fused => AttentionMode::Fused,
-            AttentionArg::Unfused => AttentionMode::Unfused,
-        }),
-    };
+    let overrides = args.choice.overrides(&args.source);
     let mut done: Vec<Evaluation> = Vec::new();
     let mut failed = Vec::new();
     for (plan, name) in plans.into_iter().zip(&names) {
@@ -216,25 +143,6 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
         (Format::Text, done) => report::compare(done, &source),
     };
     Ok((text, failed))
-}
-
-/// Says how to get what is missing.
-fn with_remedy(error: EvaluateError, plan: &str, source: &SourceArgs) -> anyhow::Error {
-    let EvaluateError::Unpriced { unpriced, .. } = &error else { return error.into() };
-    let family = unpriced.first.op().family();
-    let mut text = error.to_string();
-    match source.table.last() {
-        None => text += "\n  add the figure to the data sheet, or choose another --dtype",
-        Some(table) => {
-            let table = table.display();
-            let _ = write!(
-                text,
-                "\n  measure it:  calibrate --out {table} on the machine, with its {family} rows\n  or model it: evaluate \
-                 {plan} --table {table} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
-            );
-        }
-    }
-    anyhow::anyhow!(text)
 }
 
 fn formulas(args: &FormulaArgs) -> anyhow::Result<String> {

@@ -2,6 +2,8 @@
 
 mod calibrate;
 mod evaluate;
+mod inputs;
+mod inspect;
 mod output;
 mod progress;
 

@@ -1,11 +1,13 @@
 //! What people and programs read. Nothing is computed here that is not shown.
 
+mod checks;
 mod compare;
 mod formulas;
 mod json;
 mod one;
 mod rows;
 
+pub use checks::{checks, checks_json};
 pub use compare::compare;
 pub use formulas::{formulas, time};
 pub use json::{formulas_json, json, time_json};

@@ -1,0 +1,128 @@
+//! What both programs' subcommands about plans have in common: where plans and times come from.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use crate::dtype::Dtype;
+use crate::evaluate::{EvaluateError, Overrides};
+use crate::plan::{self, Plan};
+use crate::source::{Source, sheet};
+use crate::spec::{AttentionMode, Microbatches};
+
+/// The sheet that is asked where neither a table nor another sheet is named.
+const DEFAULT_SHEET: &str = "h200-sxm";
+
+/// Where times come from.
+#[derive(Args)]
+pub struct SourceArgs {
+    /// A cost table that `calibrate` wrote; several are joined
+    #[arg(long, value_name = "FILE", conflicts_with = "roofline")]
+    pub table: Vec<PathBuf>,
+    /// A data sheet instead of measurements: a built-in name or a TOML file
+    #[arg(long, value_name = "SHEET")]
+    pub roofline: Option<String>,
+    /// A data sheet for the ops that the table does not cover
+    #[arg(long, value_name = "SHEET", requires = "table")]
+    pub fallback: Option<String>,
+    /// Element type; bf16 unless the table has only another
+    #[arg(long)]
+    pub dtype: Option<Dtype>,
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// What the command line says instead of the plan's own words.
+#[derive(Args)]
+pub struct ChoiceArgs {
+    /// In how many pieces the batch is cut: a number, or `auto` for as few as fit in memory
+    #[arg(long, value_name = "N|auto")]
+    pub microbatches: Option<Microbatches>,
+    /// Whether the scores of attention are stored
+    #[arg(long)]
+    pub attention: Option<AttentionArg>,
+}
+
+impl ChoiceArgs {
+    /// Together with the element type.
+    pub fn overrides(&self, source: &SourceArgs) -> Overrides {
+        Overrides {
+            dtype: source.dtype,
+            microbatches: self.microbatches,
+            attention: self.attention.map(|mode| match mode {
+                AttentionArg::Fused => AttentionMode::Fused,
+                AttentionArg::Unfused => AttentionMode::Unfused,
+            }),
+        }
+    }
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The modes of attention.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum AttentionArg {
+    /// One op.
+    Fused,
+    /// Two products and a softmax.
+    Unfused,
+}
+
+/// What the answers rest on. Says so on stderr where nothing was measured and nobody asked for that.
+pub fn source(args: &SourceArgs) -> anyhow::Result<Source> {
+    if args.table.is_empty() {
+        let name = args.roofline.as_deref().unwrap_or(DEFAULT_SHEET);
+        if args.roofline.is_none() {
+            eprintln!(
+                "no --table: times are modelled from the data sheet {name}, not measured (see calibrate --help)"
+            );
+        }
+        return Ok(Source::from_sheet(name, sheet(name)?));
+    }
+    let paths: Vec<&Path> = args.table.iter().map(PathBuf::as_path).collect();
+    let fallback = args.fallback.as_deref().map(|name| sheet(name).map(|s| (name, s))).transpose()?;
+    Ok(Source::from_tables(&paths, fallback)?)
+}
+
+/// A built-in plan, or one from a file.
+pub fn read_plan(name: &str) -> anyhow::Result<Plan> {
+    if let Some((name, text)) = plan::BUILT_IN.iter().find(|(n, _)| *n == name) {
+        return Ok(Plan::parse(name, text)?);
+    }
+    if !name.ends_with(".toml") && !Path::new(name).exists() {
+        let known = plan::BUILT_IN.map(|(name, _)| name).join(", ");
+        bail!("no plan \"{name}\"\n  built in are {known}; your own is a file that ends in .toml");
+    }
+    let text = std::fs::read_to_string(name).with_context(|| format!("the plan {name} cannot be read"))?;
+    Ok(Plan::parse(name, &text)?)
+}
+
+/// Says how to get what is missing.
+pub fn with_remedy(error: EvaluateError, plan: &str, source: &SourceArgs) -> anyhow::Error {
+    let EvaluateError::Unpriced { unpriced, .. } = &error else { return error.into() };
+    let family = unpriced.first.op().family();
+    let mut text = error.to_string();
+    match source.table.last() {
+        None => text += "\n  add the figure to the data sheet, or choose another --dtype",
+        Some(table) => {
+            let table = table.display();
+            let _ = write!(
+                text,
+                "\n  measure it:  calibrate --out {table} on the machine, with its {family} rows\n  or model it: evaluate \
+                 {plan} --table {table} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
+            );
+        }
+    }
+    anyhow::anyhow!(text)
+}
