@@ -12,6 +12,7 @@ pub mod dag;
 pub mod device;
 pub mod dtype;
 pub mod evaluate;
+pub mod explain;
 pub mod fit;
 pub mod formula;
 pub mod graph;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up. A module may import those of the layers below it, and nothing else of the crate.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["units", "dtype"],
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
@@ -13,6 +13,7 @@ const LAYERS: [&[&str]; 9] = [
     &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid"],
     &["source"],
     &["calibrate", "check", "evaluate"],
+    &["explain"],
     &["report"],
     &["cli"],
 ];

@@ -40,77 +40,88 @@ pub(super) fn memory(graph: &Graph, order: &[usize], capacity_bytes: Option<u64>
     })
 }
 
-/// The most bytes on each GPU at once, weights included.
-pub(super) fn peaks(graph: &Graph, order: &[usize], element_bytes: u64) -> BTreeMap<u32, u64> {
+/// From when to when a tensor is alive on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Index of the node that writes it.
+    pub writer: usize,
+    /// Index of the last node that reads it there.
+    pub last_reader: usize,
+    /// Where.
+    pub gpu: u32,
+    /// How much.
+    pub bytes: u64,
+    /// Whether it takes the place of what its writer reads.
+    pub in_place: bool,
+}
+
+/// The lifetimes of all tensors of the graph, which `order` puts in an order of execution.
+pub fn lifetimes(graph: &Graph, order: &[usize], element_bytes: u64) -> Vec<Lifetime> {
     let mut position = vec![0; graph.nodes.len()];
     order.iter().enumerate().for_each(|(at, node)| position[*node] = at);
-    // by GPU: how much begins to live, and how much has ended before, at each position
-    let mut changes: BTreeMap<u32, BTreeMap<usize, (u64, u64)>> = BTreeMap::new();
-    let mut weights: BTreeMap<u32, u64> = BTreeMap::new();
-    // (writer, tensor, GPU) -> last position that reads it there
-    let mut last: BTreeMap<(usize, &str, u32), usize> = BTreeMap::new();
-    let in_place = |node: usize, name: &str| {
-        let node = &graph.nodes[node];
-        node.kind == Some(Kind::Collective) && node.reads(name).is_some() && node.writes(name).is_some()
-    };
+    // (writer, tensor, GPU) -> the node that reads it last there, and how much of it the readers say they read
+    let mut last: BTreeMap<(usize, &str, u32), (usize, u64)> = BTreeMap::new();
     for edge in &graph.edges {
         let [from, to] = [edge.from, edge.to].map(|i| &graph.nodes[i]);
         if from.kind == Some(Kind::Send) || to.kind == Some(Kind::Output) {
             continue;
         }
-        // a tensor is where its reader is, or its writer where the reader is everywhere
-        let gpus = match (from.gpus.len(), to.gpus.len()) {
-            (1, _) => &from.gpus,
-            _ => &to.gpus,
-        };
-        for (writer, _) in &edge.carries {
+        // a tensor is where its writer is, or where its reader is if the writer is in many places
+        let gpus = if from.gpus.len() == 1 { &from.gpus } else { &to.gpus };
+        for (writer, reader) in &edge.carries {
+            let read = to.reads(reader).map_or(0, |tensor| tensor.shape.bytes(element_bytes));
             for gpu in gpus {
-                let end = last.entry((edge.from, writer, *gpu)).or_default();
-                *end = (*end).max(position[edge.to]);
+                let entry = last.entry((edge.from, writer, *gpu)).or_insert((edge.to, 0));
+                if position[edge.to] > position[entry.0] {
+                    entry.0 = edge.to;
+                }
+                entry.1 = entry.1.max(read);
             }
         }
     }
-    for node in &graph.nodes {
+    let life = |((writer, name, gpu), (last_reader, read)): ((usize, &str, u32), (usize, u64))| {
+        let node = &graph.nodes[writer];
+        let bytes = match node.kind {
+            // of the whole batch a GPU holds what its nodes read
+            Some(Kind::Input) => read,
+            _ => node.writes(name)?.shape.bytes(element_bytes),
+        };
+        let in_place =
+            node.kind == Some(Kind::Collective) && node.reads(name).is_some() && node.writes(name).is_some();
+        Some(Lifetime { writer, last_reader, gpu, bytes, in_place })
+    };
+    last.into_iter().filter_map(life).collect()
+}
+
+/// The most bytes on each GPU at once, weights included.
+fn peaks(graph: &Graph, order: &[usize], element_bytes: u64) -> BTreeMap<u32, u64> {
+    let mut position = vec![0; graph.nodes.len()];
+    order.iter().enumerate().for_each(|(at, node)| position[*node] = at);
+    let mut peaks: BTreeMap<u32, u64> = BTreeMap::new();
+    for node in graph.nodes.iter().filter(|node| node.microbatch == 0) {
         for gpu in &node.gpus {
-            if node.microbatch == 0 {
-                *weights.entry(*gpu).or_default() += node.parameters.saturating_mul(element_bytes);
-            }
+            let held = peaks.entry(*gpu).or_default();
+            *held = held.saturating_add(node.parameters.saturating_mul(element_bytes));
         }
     }
-    for ((i, name, gpu), end) in &last {
-        let Some(tensor) = graph.nodes[*i].writes(name) else { continue };
-        // what one GPU takes of a tensor that the group or the input writes is what its readers say
-        let bytes = local_bytes(graph, *i, name, *gpu, element_bytes)
-            .unwrap_or_else(|| tensor.shape.bytes(element_bytes));
-        let of_gpu = changes.entry(*gpu).or_default();
+    // by GPU and position: how much begins to live, and how much has ended before
+    let mut changes: BTreeMap<u32, BTreeMap<usize, (u64, u64)>> = BTreeMap::new();
+    for life in lifetimes(graph, order, element_bytes) {
+        let of_gpu = changes.entry(life.gpu).or_default();
         // in place: it lives on where the operand did, which ends here
-        let begin = position[*i] + usize::from(in_place(*i, name));
-        of_gpu.entry(begin).or_default().0 += bytes;
-        of_gpu.entry(end + 1).or_default().1 += bytes;
+        let begin = of_gpu.entry(position[life.writer] + usize::from(life.in_place)).or_default();
+        begin.0 = begin.0.saturating_add(life.bytes);
+        let end = of_gpu.entry(position[life.last_reader] + 1).or_default();
+        end.1 = end.1.saturating_add(life.bytes);
     }
-    let mut peaks = weights.clone();
     for (gpu, changes) in changes {
-        let held = weights.get(&gpu).copied().unwrap_or(0);
         let (mut alive, mut most) = (0u64, 0u64);
         for (begins, ends) in changes.values() {
             alive = alive.saturating_sub(*ends).saturating_add(*begins);
             most = most.max(alive);
         }
-        peaks.insert(gpu, held.saturating_add(most));
+        let held = peaks.entry(gpu).or_default();
+        *held = held.saturating_add(most);
     }
     peaks
-}
-
-/// The part of the input's tensor that a GPU reads.
-fn local_bytes(graph: &Graph, from: usize, name: &str, gpu: u32, element_bytes: u64) -> Option<u64> {
-    if graph.nodes[from].kind != Some(Kind::Input) {
-        return None;
-    }
-    let edges = graph.edges.iter().filter(|edge| edge.from == from);
-    let reads = edges.filter_map(|edge| {
-        let to = &graph.nodes[edge.to];
-        let (_, reader) = edge.carries.iter().find(|(writer, _)| writer == name)?;
-        to.gpus.contains(&gpu).then(|| to.reads(reader))?
-    });
-    reads.map(|tensor| tensor.shape.bytes(element_bytes)).max()
 }

@@ -11,6 +11,8 @@ mod flow;
 mod memory;
 mod products;
 
+pub use memory::{Lifetime, lifetimes};
+
 use crate::cost::Cost;
 use crate::graph::{Edge, Graph, Node};
 

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
-use super::inputs::{ChoiceArgs, Format, SourceArgs, read_plan, source, with_remedy};
+use super::explain::{self, ExplainArgs};
+use super::inputs::{ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, source, with_remedy};
 use super::inspect::{self, CheckArgs};
 use super::output::finish;
 use crate::cost::Cost;
@@ -35,6 +37,8 @@ enum Command {
     Formula(FormulaArgs),
     /// Check a plan's graph, or one in a .dot file: cycles, loose ends, shapes, balance, completeness, memory
     Check(CheckArgs),
+    /// The author's formula of a plan's runtime beside the corrected plan, term by term
+    Explain(ExplainArgs),
     /// Get_Time(m, k, n): one product of an m×k with a k×n matrix
     Time(TimeArgs),
 }
@@ -47,6 +51,10 @@ struct PlanArgs {
     source: SourceArgs,
     #[command(flatten)]
     choice: ChoiceArgs,
+    /// Write the graph, its pictures, the deployment and the checks into this directory (one for each plan
+    /// where there are several)
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
     /// Show every layer of the critical path
     #[arg(long)]
     detail: bool,
@@ -87,6 +95,7 @@ pub fn evaluate() -> ExitCode {
     let result = match &cli.command {
         None => return plans(&cli.plans),
         Some(Command::Check(args)) => return inspect::check(args),
+        Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::List) => Ok(list()),
         Some(Command::Formula(args)) => formulas(args),
         Some(Command::Time(args)) => time(args),
@@ -137,8 +146,17 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
             Err(error) => failed.push(with_remedy(error, name, &args.source)),
         }
     }
+    if let Some(folder) = &args.artifacts {
+        for e in &done {
+            let folder = if names.len() == 1 { folder.clone() } else { folder.join(&e.plan.name) };
+            inspect::write_artifacts(e, &source, &folder)?;
+        }
+    }
     let text = match (args.source.format, done.as_slice()) {
         (Format::Json, done) => report::json(done)?,
+        (Format::Formula, done) => done.iter().map(|e| report::path_formula(e, &source)).collect(),
+        (Format::Perfetto, [only]) => report::perfetto(only)?,
+        (Format::Perfetto, _) => bail!("a trace is of one plan: name it"),
         (Format::Text, [only]) if names.len() == 1 => report::one(only, &source, args.detail),
         (Format::Text, done) => report::compare(done, &source),
     };
@@ -146,6 +164,7 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
 }
 
 fn formulas(args: &FormulaArgs) -> anyhow::Result<String> {
+    only_text_or_json(args.source.format)?;
     let text = match args.file.as_str() {
         "-" => {
             let mut text = String::new();
@@ -160,17 +179,18 @@ fn formulas(args: &FormulaArgs) -> anyhow::Result<String> {
     let formulas = formula::evaluate(&text, &settings, dtype, &source)?;
     match args.source.format {
         Format::Json => Ok(report::formulas_json(&formulas)?),
-        Format::Text => Ok(report::formulas(&formulas, &source, dtype)),
+        _ => Ok(report::formulas(&formulas, &source, dtype)),
     }
 }
 
 fn time(args: &TimeArgs) -> anyhow::Result<String> {
+    only_text_or_json(args.source.format)?;
     let source = source(&args.source)?;
     let dtype = pipeline::dtype(args.source.dtype, None, &source)?;
     let gemm = Gemm { m: args.m, k: args.k, n: args.n, batch: args.batch, dtype };
     let estimate = source.cost(&Op::Gemm(gemm))?;
     match args.source.format {
         Format::Json => Ok(report::time_json(&estimate)?),
-        Format::Text => Ok(report::time(&gemm, &estimate, &source)),
+        _ => Ok(report::time(&gemm, &estimate, &source)),
     }
 }

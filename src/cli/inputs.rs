@@ -60,6 +60,14 @@ impl ChoiceArgs {
     }
 }
 
+/// Refuses the formats that only a plan's timeline has.
+pub fn only_text_or_json(format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Text | Format::Json => Ok(()),
+        Format::Formula | Format::Perfetto => bail!("that format is for one plan: evaluate PLAN --format …"),
+    }
+}
+
 /// How an answer is written.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -68,6 +76,10 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+    /// A plan's critical path as a formula that `evaluate formula` reads.
+    Formula,
+    /// A plan's timeline for ui.perfetto.dev and chrome://tracing.
+    Perfetto,
 }
 
 /// The modes of attention.

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::inputs::{ChoiceArgs, Format, SourceArgs, read_plan, source, with_remedy};
+use super::inputs::{ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, source, with_remedy};
 use super::output::finish;
 use crate::check::{self as checks, Limits};
-use crate::evaluate as pipeline;
+use crate::evaluate::{self as pipeline, Evaluation};
 use crate::graph::{self, Graph};
 use crate::plan;
 use crate::report;
@@ -41,6 +41,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
 }
 
 fn run(args: &CheckArgs) -> anyhow::Result<(String, bool)> {
+    only_text_or_json(args.source.format)?;
     // a plan that cannot be read is not worth a remark about times
     let from_dot = args.plan.ends_with(".dot").then(|| read_graph(&args.plan)).transpose()?;
     let plan = if from_dot.is_some() { None } else { Some(read_plan(&args.plan)?) };
@@ -55,8 +56,8 @@ fn run(args: &CheckArgs) -> anyhow::Result<(String, bool)> {
     let found = checks::check(&graph, &limits);
     let failed = found.iter().any(|check| check.verdict.failed());
     let text = match args.source.format {
-        Format::Text => report::checks(&graph, &found),
         Format::Json => report::checks_json(&graph, &found)?,
+        _ => report::checks(&graph, &found),
     };
     Ok((text, failed))
 }
@@ -78,4 +79,18 @@ fn described(plan: plan::Plan, args: &CheckArgs, source: &Source) -> anyhow::Res
     let evaluation = pipeline::evaluate(plan, source, &overrides)
         .map_err(|error| with_remedy(error, name, &args.source))?;
     Ok(plan::describe(&evaluation.plan, &evaluation.choice, &evaluation.dag))
+}
+
+/// Writes the files of one plan, and says on stderr which.
+pub fn write_artifacts(e: &Evaluation, source: &Source, folder: &Path) -> anyhow::Result<()> {
+    let graph = plan::describe(&e.plan, &e.choice, &e.dag);
+    let limits = Limits { memory_bytes: source.memory_bytes, cost: Some(source), tolerance: 0.0 };
+    let found = checks::check(&graph, &limits);
+    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    for (name, text) in report::artifacts(e, &graph, &found, &source.name)? {
+        let file = folder.join(name);
+        std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+        eprintln!("wrote {}", file.display());
+    }
+    Ok(())
 }

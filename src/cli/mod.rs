@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod evaluate;
+mod explain;
 mod inputs;
 mod inspect;
 mod output;

@@ -12,7 +12,7 @@ const OUT_OF_SCOPE: &str = "embedding and LM head (no vocabulary is given)";
 
 /// GPUs that do the same: those that hold the same layers and, of them, the same steps. In the order of their
 /// first GPU.
-pub(crate) fn stages(graph: &Graph) -> Vec<Vec<u32>> {
+pub fn stages(graph: &Graph) -> Vec<Vec<u32>> {
     let mut does: BTreeMap<u32, BTreeSet<(u64, &str)>> = BTreeMap::new();
     for node in &graph.nodes {
         let (Some(layer), [gpu]) = (node.layer, node.gpus.as_slice()) else { continue };

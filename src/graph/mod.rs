@@ -14,7 +14,7 @@ mod shape;
 
 use std::collections::HashMap;
 
-pub use dot::dot;
+pub use dot::{dot, stages};
 pub use facts::Facts;
 pub use read::{DotError, read};
 pub use shape::{NotAShape, Shape};

@@ -27,10 +27,7 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
     writeln!(out, "{}", e.plan.title)?;
     let machine = format!("{} × {} · {}", e.plan.gpus, source.headline, e.choice.dtype);
     writeln!(out, "{}", wrapped(&machine, ""))?;
-    let pieces = match e.choice.microbatches {
-        1 => "batch undivided".to_owned(),
-        n => format!("{n} micro-batches"),
-    };
+    let pieces = super::pieces(e);
     writeln!(
         out,
         "{pieces} · {} ops · {} edges · {} GPUs {:.0} % busy\n",
