@@ -52,10 +52,13 @@ fn formulas_and_paths_have_the_flops_of_the_audit() {
     }
 }
 
+/// Step, words of the finding, factor of FLOPs.
+type Expected = (&'static str, &'static str, Option<f64>);
+
 #[test]
 fn the_largest_errors_of_each_formula_are_found() {
-    // step, words of the finding, factor of FLOPs: sections 1 to 6 of the audit
-    let expected: [(&str, &[(&str, &str, Option<f64>)]); 7] = [
+    // sections 1 to 6 of the audit
+    let expected: [(&str, &[Expected]); 7] = [
         (
             "tp8-pp2",
             &[
@@ -217,6 +220,6 @@ fn a_trace_covers_the_makespan_on_every_gpu() {
     let flows = |phase: &str| events.iter().filter(|event| event["ph"] == phase).count();
     // 32 all-reduces over 8 GPUs, 8 sends
     assert_eq!((flows("s"), flows("f")), (32 * 7 + 8, 32 * 7 + 8));
-    let last = events.iter().filter(|event| event["ph"] == "C").next_back().unwrap();
+    let last = events.iter().rfind(|event| event["ph"] == "C").unwrap();
     assert!(last["args"]["activations"].as_f64().unwrap().abs() < 1e-9, "{last}");
 }

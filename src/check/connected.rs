@@ -18,10 +18,11 @@ pub(super) fn connected(graph: &Graph) -> Verdict {
             offences.push(Offence::of(node, "the id stands for two nodes"));
         }
     }
-    ends(graph, &outgoing, &incoming, &mut offences);
-    transfers(graph, &outgoing, &incoming, &mut offences);
+    // what says most comes first: a missing edge is also a loose end
     fed(graph, &outgoing, &incoming, &mut offences);
+    transfers(graph, &outgoing, &incoming, &mut offences);
     crossings(graph, &mut offences);
+    ends(graph, &outgoing, &incoming, &mut offences);
     let sends = graph.nodes.iter().filter(|node| node.kind == Some(Kind::Send)).count();
     Verdict::of(offences, || {
         format!("one input, one output for each micro-batch, all else between them, {sends} sends arrive")

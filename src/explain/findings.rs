@@ -122,18 +122,22 @@ fn differing(graph: &Graph, call: &Products, op: &Products, common: f64) -> Opti
         }
     } else if c.batch == 1 && o.batch > 1 {
         let inner = |g: &Gemm| [g.k, g.n];
-        let sequence = graph.facts.as_ref().map_or(0, |facts| facts.sequence);
-        if inner(c).iter().any(|size| *size > sequence.max(o.k).max(o.n)) {
+        let head = o.k.min(o.n);
+        let other = inner(c).into_iter().find(|size| *size != c.m).unwrap_or(head);
+        if inner(c).contains(&c.m) {
             reasons.push(
                 "the batch is folded into the sequence: every token meets those of all others".to_owned(),
             );
+            if other > head {
+                reasons.push(format!("heads of {head} side by side make one sum over {other}"));
+            }
         } else {
             reasons.push(
                 "one product with one second operand for all: each sequence and head has its own".to_owned(),
             );
-        }
-        if inner(c).iter().zip(inner(o)).any(|(a, b)| *a < b) {
-            reasons.push("the head's width is cut as well".to_owned());
+            if c.k.min(c.n) < head {
+                reasons.push("the head's width is cut as well".to_owned());
+            }
         }
     }
     let rows = |p: &Products| p.gemm.batch as f64 * p.gemm.m as f64;

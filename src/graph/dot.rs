@@ -21,14 +21,14 @@ pub fn stages(graph: &Graph) -> Vec<Vec<u32>> {
             does.entry(*gpu).or_default().insert((layer, &node.op));
         }
     }
-    let mut stages: Vec<(BTreeSet<(u64, &str)>, Vec<u32>)> = Vec::new();
-    for (gpu, steps) in does {
-        match stages.iter_mut().find(|(same, _)| *same == steps) {
-            Some((_, gpus)) => gpus.push(gpu),
-            None => stages.push((steps, vec![gpu])),
+    let mut stages: Vec<Vec<u32>> = Vec::new();
+    for (gpu, steps) in &does {
+        match stages.iter_mut().find(|stage| does.get(&stage[0]) == Some(steps)) {
+            Some(stage) => stage.push(*gpu),
+            None => stages.push(vec![*gpu]),
         }
     }
-    stages.into_iter().map(|(_, gpus)| gpus).collect()
+    stages
 }
 
 /// Writes the graph; nodes for which `critical` holds, and edges between two of them, are marked.

@@ -85,6 +85,7 @@ fn panel(
     }
     // around what lies between: the shorter the closer, and no two over one another
     far.sort_by_key(|(from, to, _)| (to - from, *from));
+    let (mut labelled, mut labels) = (std::collections::BTreeSet::new(), Vec::new());
     for (from, to, names) in far {
         let free = |lane: &Vec<(usize, usize)>| lane.iter().all(|(a, b)| to <= *a || *b <= from);
         let lane = lanes.iter().position(free).unwrap_or_else(|| {
@@ -102,7 +103,12 @@ fn panel(
         );
         let class = if names.is_empty() { "e s" } else { "e" };
         svg.path(&d, &format!("class=\"{class}\" marker-end=\"url(#a)\""));
-        svg.text([x - 12.0, y2 - 3.0], 8.5, "r f", &names);
+        if labelled.insert((to, names.clone())) {
+            labels.push((y2 - 3.0, names));
+        }
+    }
+    for (y, names) in labels {
+        svg.text([x - 12.0, y], 8.5, "r f h", &names);
     }
     for (row, i) in rows.iter().enumerate() {
         let node = &graph.nodes[*i];

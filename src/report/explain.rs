@@ -118,7 +118,7 @@ fn shape(p: &Products) -> String {
 /// Four digits, as far as they go.
 fn ratio(r: f64) -> String {
     match r {
-        r if r == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         r if (r - r.round()).abs() < 1e-6 => format!("{r:.0}"),
         r if r >= 100.0 => format!("{r:.1}"),
         r if r >= 0.001 => format!("{r:.4}"),

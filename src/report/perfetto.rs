@@ -105,7 +105,11 @@ fn memory(e: &Evaluation) -> Vec<Value> {
     let mut changes: BTreeMap<(u32, u64), i128> = BTreeMap::new();
     let at = |seconds: f64| (seconds * 1e9) as u64;
     for life in lifetimes(&graph, &graph.order(), e.choice.dtype.bytes()) {
-        let begins = e.timeline.schedule.start(&e.dag, nodes[life.writer]);
+        // what is written in place begins where its operand ends
+        let begins = match life.in_place {
+            true => e.timeline.schedule.end(nodes[life.writer]),
+            false => e.timeline.schedule.start(&e.dag, nodes[life.writer]),
+        };
         let ends = e.timeline.schedule.end(nodes[life.last_reader]);
         *changes.entry((life.gpu, at(begins))).or_default() += i128::from(life.bytes);
         *changes.entry((life.gpu, at(ends))).or_default() -= i128::from(life.bytes);

@@ -17,6 +17,7 @@ const FAINT: &str = "#6b6b6b";
 
 const STYLE: &str = "text{font-family:ui-sans-serif,system-ui,sans-serif;fill:#1b1b1b}\
 .m{text-anchor:middle}.r{text-anchor:end}.b{font-weight:600}.f{fill:#6b6b6b}\
+.h{paint-order:stroke;stroke:#fff;stroke-width:2.5}\
 .e{fill:none;stroke:#8a8a8a;stroke-width:.9}.s{stroke-dasharray:3 2}.c{stroke:#c1121f;stroke-width:2.2}\
 .n{stroke:#555;stroke-width:.6}.n.c{stroke:#c1121f;stroke-width:2}";
 
@@ -26,7 +27,8 @@ impl Svg {
         Svg { width, height: 0.0, body: String::new() }
     }
 
-    /// Text at a point; `class` holds `m` for centred, `r` for right-aligned, `b` for bold, `f` for faint.
+    /// Text at a point; `class` holds `m` for centred, `r` for right-aligned, `b` for bold, `f` for faint,
+    /// `h` for a halo over lines.
     pub fn text(&mut self, [x, y]: [f64; 2], size: f64, class: &str, text: &str) {
         let text = escaped(text);
         let _ = writeln!(
