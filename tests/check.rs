@@ -286,3 +286,30 @@ fn text_that_is_no_graph_is_refused_with_its_line() {
         assert!(error.line == line && error.message.contains(message), "{text}: {error}");
     }
 }
+
+#[test]
+fn no_edit_of_a_file_stops_the_checks() {
+    // words of the file taken out, doubled, or replaced by numbers at the ends of their range
+    let text = graph::dot(&graph("tp8-pp2-dense4"), |_| false);
+    let words: Vec<&str> = text.split_inclusive(|c: char| !c.is_alphanumeric()).collect();
+    let mut seed = 1u64;
+    let mut next = |bound: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % bound
+    };
+    let others = ["", "0", "1", "18446744073709551615", "1048576", "4294967296", "\"", "{", "}", "x", "gemm"];
+    let mut read = 0;
+    for _ in 0..150 {
+        let mut edited: Vec<&str> = words.clone();
+        for _ in 0..1 + next(3) {
+            let at = next(edited.len());
+            edited[at] = others[next(others.len())];
+        }
+        if let Ok(graph) = graph::read(&edited.concat()) {
+            read += 1;
+            check(&graph, &LIMITS);
+            graph::dot(&graph, |_| false);
+        }
+    }
+    assert!(read > 10, "{read} of the edited files could be read");
+}

@@ -107,7 +107,7 @@ pub(super) fn shards(graph: &Graph, facts: &Facts, offences: &mut Vec<Offence>) 
         }
         let Some([k, n]) = whole(op, facts) else { continue };
         let (rows, parts) = match nodes.iter().any(|node| node.expert.is_some()) {
-            true => (facts.tokens() * facts.top_k, nodes.len()),
+            true => (facts.tokens().saturating_mul(facts.top_k), nodes.len()),
             false => (facts.tokens(), nodes.len()),
         };
         let uncut = |node: &&&Node| {

@@ -1,5 +1,6 @@
 //! Values of attributes as text, both ways: tensors, ops, GPUs.
 
+use super::shape::MOST;
 use super::{Shape, Tensor};
 use crate::op::{Cells, Column, Op};
 
@@ -94,6 +95,12 @@ fn op(text: &str) -> Result<(Op, u64), String> {
                 None => return Err(format!("\"{key}\" is not a size of an op")),
             },
         }
+    }
+    let sizes = Column::ALL.into_iter().filter(|column| *column != Column::Bytes);
+    let sizes = sizes.filter_map(|column| counted(&cells, column)).chain([count]);
+    let product = sizes.fold(1u128, |product, size| product.saturating_mul(u128::from(size)));
+    if product > MOST {
+        return Err(format!("the sizes of {} are too large", cells.op));
     }
     Op::from_cells(&cells).map(|op| (op, count)).map_err(|e| e.to_string())
 }

@@ -47,27 +47,36 @@ impl Facts {
 
     /// Parameters of the matrices of one layer.
     pub fn layer_matrices(&self) -> u128 {
-        let [hidden, dim, ffn] = [self.hidden, self.head_dim, self.ffn].map(u128::from);
-        let attention = u128::from(2 * self.heads + 2 * self.kv_heads) * dim * hidden;
-        let mlp = u128::from(self.up_matrices + 1) * hidden * ffn;
-        match self.experts {
-            0 => attention + mlp,
-            experts => attention + u128::from(experts) * (mlp + hidden),
-        }
+        let mlp = self.mlp_matrices();
+        let after = match self.experts {
+            0 => mlp,
+            experts => u128::from(experts) * (mlp + u128::from(self.hidden)),
+        };
+        self.projections() + after
     }
 
     /// FLOPs of the products of a forward pass over the batch: `2·m·k·n` of every product of the model before
     /// anything is cut, attention over all pairs of a sequence's tokens.
     pub fn forward_flops(&self) -> u128 {
-        let tokens = u128::from(self.tokens());
-        let [hidden, dim, ffn] = [self.hidden, self.head_dim, self.ffn].map(u128::from);
-        let projections = u128::from(2 * self.heads + 2 * self.kv_heads) * dim * hidden;
-        let pairs = 2 * u128::from(self.heads) * dim * u128::from(self.sequence);
-        let mlp = u128::from(self.up_matrices + 1) * hidden * ffn;
+        let [hidden, dim, sequence] = [self.hidden, self.head_dim, self.sequence].map(u128::from);
+        let pairs = 2 * u128::from(self.heads) * dim * sequence;
         let after = match self.experts {
-            0 => mlp,
-            experts => u128::from(self.top_k) * mlp + hidden * u128::from(experts),
+            0 => self.mlp_matrices(),
+            experts => u128::from(self.top_k) * self.mlp_matrices() + hidden * u128::from(experts),
         };
-        2 * u128::from(self.layers) * tokens * (projections + pairs + after)
+        let token = self.projections() + pairs + after;
+        let layers = 2 * u128::from(self.layers) * u128::from(self.tokens());
+        layers.saturating_mul(token)
+    }
+
+    /// Parameters of Q, K, V and the output projection.
+    fn projections(&self) -> u128 {
+        let widths = u128::from(2 * self.heads + 2 * self.kv_heads);
+        widths * u128::from(self.head_dim) * u128::from(self.hidden)
+    }
+
+    /// Parameters of one MLP or expert.
+    fn mlp_matrices(&self) -> u128 {
+        u128::from(self.up_matrices + 1) * u128::from(self.hidden) * u128::from(self.ffn)
     }
 }

@@ -26,6 +26,9 @@ impl DotError {
     }
 }
 
+/// The bound of every size in a plan file too.
+const LARGEST: u64 = 1 << 20;
+
 type Attributes = BTreeMap<String, String>;
 
 /// Reads a graph in Graphviz's language, with the attributes that [`super::dot`] writes.
@@ -266,7 +269,7 @@ fn read_facts(attributes: &Attributes) -> Result<Option<Facts>, String> {
         let value: Option<u64> = number(attributes, key)?;
         match value {
             None => Err(format!("the graph says model_layers but not {key}")),
-            Some(value) if value > 1 << 32 => Err(format!("{key} = {value} is too large")),
+            Some(value) if value > LARGEST => Err(format!("{key} = {value} is beyond 1,048,576")),
             Some(value) => Ok(value),
         }
     };

@@ -12,6 +12,9 @@ pub struct Shape {
     pub element_bytes: Option<u64>,
 }
 
+/// Beyond this many elements, or FLOPs, sums over a graph could overflow.
+pub(super) const MOST: u128 = 1 << 90;
+
 /// A text that is no shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a shape such as 1024x10000x8192")]
@@ -72,6 +75,7 @@ impl FromStr for Shape {
             }
         };
         let dims = dims.split('x').map(|dim| dim.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
-        Ok(Shape { dims, element_bytes })
+        let shape = Shape { dims, element_bytes };
+        if shape.elements() > MOST { Err(wrong()) } else { Ok(shape) }
     }
 }
