@@ -155,6 +155,7 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
     let text = match (args.source.format, done.as_slice()) {
         (Format::Json, done) => report::json(done)?,
         (Format::Formula, done) => done.iter().map(|e| report::path_formula(e, &source)).collect(),
+        (Format::Html, done) => report::html(done, &source)?,
         (Format::Perfetto, [only]) => report::perfetto(only)?,
         (Format::Perfetto, _) => bail!("a trace is of one plan: name it"),
         (Format::Text, [only]) if names.len() == 1 => report::one(only, &source, args.detail),

@@ -64,7 +64,9 @@ impl ChoiceArgs {
 pub fn only_text_or_json(format: Format) -> anyhow::Result<()> {
     match format {
         Format::Text | Format::Json => Ok(()),
-        Format::Formula | Format::Perfetto => bail!("that format is for one plan: evaluate PLAN --format …"),
+        Format::Formula | Format::Html | Format::Perfetto => {
+            bail!("that format is for plans: evaluate PLAN --format …")
+        }
     }
 }
 
@@ -78,6 +80,8 @@ pub enum Format {
     Json,
     /// A plan's critical path as a formula that `evaluate formula` reads.
     Formula,
+    /// All plans on one page for a browser.
+    Html,
     /// A plan's timeline for ui.perfetto.dev and chrome://tracing.
     Perfetto,
 }
