@@ -5,14 +5,17 @@
 //! strictly downward; `tests/architecture.rs` holds the order.
 
 pub mod calibrate;
+pub mod check;
 pub mod cli;
 pub mod cost;
 pub mod dag;
 pub mod device;
 pub mod dtype;
 pub mod evaluate;
+pub mod explain;
 pub mod fit;
 pub mod formula;
+pub mod graph;
 pub mod grid;
 pub mod import;
 pub mod measure;

@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up. A module may import those of the layers below it, and nothing else of the crate.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["units", "dtype"],
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
+    &["graph"],
     &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import"],
     &["source"],
-    &["calibrate", "evaluate"],
-    &["whatif"],
+    &["calibrate", "check", "evaluate"],
+    &["explain", "whatif"],
     &["report"],
     &["cli"],
 ];

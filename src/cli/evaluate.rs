@@ -2,25 +2,24 @@
 
 use std::fmt::Write as _;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+use super::explain::{self, ExplainArgs};
+use super::inputs::{
+    ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, remedy, source, with_remedy,
+};
+use super::inspect::{self, CheckArgs};
 use super::output::finish;
-use crate::cost::{Cost, CostError};
-use crate::dtype::Dtype;
-use crate::evaluate::{self as pipeline, EvaluateError, Evaluation, Overrides};
+use crate::cost::Cost;
+use crate::evaluate::{self as pipeline, Evaluation};
 use crate::formula::{self, Setting};
 use crate::op::{Gemm, Op};
 use crate::plan::{self, Plan};
 use crate::report;
-use crate::source::{Source, sheet};
-use crate::spec::{AttentionMode, Microbatches};
-
-/// The sheet that is asked where neither a table nor another sheet is named.
-const DEFAULT_SHEET: &str = "h200-sxm";
 
 /// How long a plan runs, which chain of ops decides it, and how sure that is.
 #[derive(Parser)]
@@ -38,6 +37,10 @@ enum Command {
     List,
     /// Evaluate runtime formulas as people write them: `T = 16 × [Get_Time(1024×10000, 8192, 8192) × 3 + …]`
     Formula(FormulaArgs),
+    /// Check a plan's graph, or one in a .dot file: cycles, loose ends, shapes, balance, completeness, memory
+    Check(CheckArgs),
+    /// The author's formula of a plan's runtime beside the corrected plan, term by term
+    Explain(ExplainArgs),
     /// Get_Time(m, k, n): one product of an m×k with a k×n matrix
     Time(TimeArgs),
 }
@@ -48,34 +51,15 @@ struct PlanArgs {
     plans: Vec<String>,
     #[command(flatten)]
     source: SourceArgs,
-    /// In how many pieces the batch is cut: a number, or `auto` for as few as fit in memory
-    #[arg(long, value_name = "N|auto")]
-    microbatches: Option<Microbatches>,
-    /// Whether the scores of attention are stored
-    #[arg(long)]
-    attention: Option<AttentionArg>,
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    /// Write the graph, its pictures, the deployment and the checks into this directory (one for each plan
+    /// where there are several)
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
     /// Show every layer of the critical path
     #[arg(long)]
     detail: bool,
-}
-
-#[derive(Args)]
-struct SourceArgs {
-    /// A cost table that `calibrate` wrote; several are joined
-    #[arg(long, value_name = "FILE", conflicts_with = "roofline")]
-    table: Vec<PathBuf>,
-    /// A data sheet instead of measurements: a built-in name or a TOML file
-    #[arg(long, value_name = "SHEET")]
-    roofline: Option<String>,
-    /// A data sheet for the ops that the table does not cover
-    #[arg(long, value_name = "SHEET", requires = "table")]
-    fallback: Option<String>,
-    /// Element type; bf16 unless the table has only another
-    #[arg(long)]
-    dtype: Option<Dtype>,
-    /// For people or for programs
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
 }
 
 #[derive(Args)]
@@ -107,24 +91,13 @@ struct TimeArgs {
     source: SourceArgs,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum AttentionArg {
-    Fused,
-    Unfused,
-}
-
 /// Runs the program.
 pub fn evaluate() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         None => return plans(&cli.plans),
+        Some(Command::Check(args)) => return inspect::check(args),
+        Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::List) => Ok(list()),
         Some(Command::Formula(args)) => formulas(args),
         Some(Command::Time(args)) => time(args),
@@ -144,37 +117,6 @@ fn list() -> String {
         let _ = writeln!(out, "  {name}");
     }
     out
-}
-
-/// What the answers rest on. Says so on stderr where nothing was measured and nobody asked for that.
-fn source(args: &SourceArgs) -> anyhow::Result<Source> {
-    if args.table.is_empty() {
-        let name = args.roofline.as_deref().unwrap_or(DEFAULT_SHEET);
-        if args.roofline.is_none() {
-            eprintln!(
-                "no --table: times are modelled from the data sheet {name}, not measured (see calibrate --help)"
-            );
-        }
-        return Ok(Source::from_sheet(name, sheet(name)?));
-    }
-    let paths: Vec<&Path> = args.table.iter().map(PathBuf::as_path).collect();
-    let fallback = args.fallback.as_deref().map(|name| sheet(name).map(|s| (name, s))).transpose()?;
-    Ok(Source::from_tables(&paths, fallback)?)
-}
-
-fn read_plan(name: &str) -> anyhow::Result<Plan> {
-    if let Some((name, text)) = plan::BUILT_IN.iter().find(|(n, _)| *n == name) {
-        return Ok(Plan::parse(name, text)?);
-    }
-    if !name.ends_with(".toml") && !Path::new(name).exists() {
-        if Cli::command().find_subcommand(name).is_some() {
-            bail!("no plan \"{name}\"\n  the command {name} stands before all options: evaluate {name} …");
-        }
-        let known = plan::BUILT_IN.map(|(name, _)| name).join(", ");
-        bail!("no plan \"{name}\"\n  built in are {known}\n  your own is a file that ends in .toml");
-    }
-    let text = std::fs::read_to_string(name).with_context(|| format!("the plan {name} cannot be read"))?;
-    Ok(Plan::parse(name, &text)?)
 }
 
 /// Plans that cannot be priced are named on stderr, and the others still shown.
@@ -197,14 +139,7 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
     };
     let plans = names.iter().map(|name| read_plan(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let source = source(&args.source)?;
-    let overrides = Overrides {
-        dtype: args.source.dtype,
-        microbatches: args.microbatches,
-        attention: args.attention.map(|mode| match mode {
-            AttentionArg::Fused => AttentionMode::Fused,
-            AttentionArg::Unfused => AttentionMode::Unfused,
-        }),
-    };
+    let overrides = args.choice.overrides(&args.source);
     let mut done: Vec<Evaluation> = Vec::new();
     let mut failed = Vec::new();
     for (plan, name) in plans.into_iter().zip(&names) {
@@ -213,36 +148,26 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
             Err(error) => failed.push(with_remedy(error, name, &args.source)),
         }
     }
+    if let Some(folder) = &args.artifacts {
+        for e in &done {
+            let folder = if names.len() == 1 { folder.clone() } else { folder.join(&e.plan.name) };
+            inspect::write_artifacts(e, &source, &folder)?;
+        }
+    }
     let text = match (args.source.format, done.as_slice()) {
         (Format::Json, done) => report::json(done)?,
+        (Format::Formula, done) => done.iter().map(|e| report::path_formula(e, &source)).collect(),
+        (Format::Html, done) => report::html(done, &source)?,
+        (Format::Perfetto, [only]) => report::perfetto(only)?,
+        (Format::Perfetto, _) => bail!("a trace is of one plan: name it"),
         (Format::Text, [only]) if names.len() == 1 => report::one(only, &source, args.detail),
         (Format::Text, done) => report::compare(done, &source),
     };
     Ok((text, failed))
 }
 
-/// Says how to get what is missing.
-fn with_remedy(error: EvaluateError, plan: &str, source: &SourceArgs) -> anyhow::Error {
-    let EvaluateError::Unpriced { unpriced, .. } = &error else { return error.into() };
-    anyhow::anyhow!("{error}{}", remedy(&unpriced.first, plan, source))
-}
-
-/// What to do about an op without an estimate; `asked` is what follows `evaluate` on the command line.
-fn remedy(miss: &CostError, asked: &str, source: &SourceArgs) -> String {
-    let CostError::Missing { op, .. } = miss else { return String::new() };
-    match source.table.last() {
-        None => "\n  add the figure to the data sheet, or choose another --dtype".to_owned(),
-        Some(table) => {
-            let (table, family) = (table.display(), op.family());
-            format!(
-                "\n  measure it:  calibrate --out {table} on the machine, with its {family} rows\n  or model it: evaluate \
-                 {asked} --table {table} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
-            )
-        }
-    }
-}
-
 fn formulas(args: &FormulaArgs) -> anyhow::Result<String> {
+    only_text_or_json(args.source.format)?;
     let text = match args.file.as_str() {
         "-" => {
             let mut text = String::new();
@@ -257,11 +182,12 @@ fn formulas(args: &FormulaArgs) -> anyhow::Result<String> {
     let formulas = formula::evaluate(&text, &settings, dtype, &source)?;
     match args.source.format {
         Format::Json => Ok(report::formulas_json(&formulas)?),
-        Format::Text => Ok(report::formulas(&formulas, &source, dtype)),
+        _ => Ok(report::formulas(&formulas, &source, dtype)),
     }
 }
 
 fn time(args: &TimeArgs) -> anyhow::Result<String> {
+    only_text_or_json(args.source.format)?;
     let source = source(&args.source)?;
     let dtype = pipeline::dtype(args.source.dtype, None, &source)?;
     let gemm = Gemm { m: args.m, k: args.k, n: args.n, batch: args.batch, dtype };
@@ -271,6 +197,6 @@ fn time(args: &TimeArgs) -> anyhow::Result<String> {
     })?;
     match args.source.format {
         Format::Json => Ok(report::time_json(&estimate)?),
-        Format::Text => Ok(report::time(&gemm, &estimate, &source)),
+        _ => Ok(report::time(&gemm, &estimate, &source)),
     }
 }

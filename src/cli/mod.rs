@@ -2,7 +2,10 @@
 
 mod calibrate;
 mod evaluate;
+mod explain;
 mod import;
+mod inputs;
+mod inspect;
 mod output;
 mod progress;
 

@@ -37,6 +37,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 9] = [
+        Kind::Input,
+        Kind::Output,
+        Kind::Gemm,
+        Kind::Mem,
+        Kind::Attention,
+        Kind::Collective,
+        Kind::Send,
+        Kind::Recv,
+        Kind::Join,
+    ];
+
+    /// Its fill in pictures: what belongs to one [`Part`] is of one hue, and dark text reads on all of them.
+    pub const fn color(self) -> &'static str {
+        match self {
+            Kind::Input | Kind::Output => "#d9d9d9",
+            Kind::Gemm => "#8fb8e8",
+            Kind::Attention => "#b3a8e6",
+            Kind::Mem => "#a9d8b0",
+            Kind::Collective => "#f2b36f",
+            Kind::Send => "#f5d06c",
+            Kind::Recv => "#faeab8",
+            Kind::Join => "#eeeeee",
+        }
+    }
+
     /// The name in reports.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,12 +1,15 @@
 //! One layer on one GPU, as steps that read and write tensors.
 //!
 //! This is the only description of a layer: edges of the graph are "reads what that step wrote", memory is
-//! what is live between steps, and the ops are the work.
+//! what is live between steps, weights are what the steps hold, shapes are those of the tensors, and the ops
+//! are the work. A step states the size of what it reads by itself, so that the two ends of an edge can be
+//! compared.
 
 use super::model::{Mlp, Model};
-use super::step::{Doing, Scope, Share, Step, Tensor};
+use super::step::{Scope, Share, Step, Tensor};
 use crate::dag::Kind;
 use crate::dtype::Dtype;
+use crate::graph::{Cut, Shape};
 use crate::op::{Attention, CollectiveKind, Gemm, Kernel, KernelKind, Op};
 use crate::spec::{AttentionMode, Qkv};
 
@@ -21,7 +24,7 @@ pub(super) struct Writer<'a> {
 impl Writer<'_> {
     /// Attention from the first layernorm to the first residual add.
     pub fn attention(&self, steps: &mut Vec<Step>) {
-        let Share { sequences, tokens, heads, kv_heads, .. } = self.share;
+        let Share { sequences, heads, kv_heads, .. } = self.share;
         let Model { hidden, head_dim, sequence, .. } = *self.model;
         let all_tokens = sequences * sequence;
         let normed = self.normed(steps, "ln1", Tensor::X, Tensor::Ln1, Tensor::Ln1Whole);
@@ -33,15 +36,16 @@ impl Writer<'_> {
             Qkv::Separate if heads == kv_heads => vec![gemm(q_width, 3)],
             Qkv::Separate => vec![gemm(q_width, 1), gemm(kv_width, 2)],
         };
-        let width = |n| self.size(all_tokens, n);
-        steps.push(self.step(
-            "qkv",
-            Kind::Gemm,
-            qkv,
-            &[normed],
-            &[(Tensor::Q, width(q_width)), (Tensor::K, width(kv_width)), (Tensor::V, width(kv_width))],
-        ));
-        let context = [(Tensor::Context, width(q_width))];
+        let q = Shape::new(&[sequences, sequence, heads, head_dim]);
+        let kv = Shape::new(&[sequences, sequence, kv_heads, head_dim]);
+        steps.push(
+            Step::on_gpu("qkv", Kind::Gemm, qkv)
+                .reads(normed, self.whole(hidden))
+                .writes(Tensor::Q, q.clone())
+                .writes(Tensor::K, kv.clone())
+                .writes(Tensor::V, kv.clone())
+                .holds(hidden * (q_width + 2 * kv_width), self.cut(Cut::Column)),
+        );
         match self.attention {
             AttentionMode::Fused => {
                 let op = Op::Attention(Attention {
@@ -52,116 +56,82 @@ impl Writer<'_> {
                     head_dim,
                     dtype: self.dtype,
                 });
-                let reads = [Tensor::Q, Tensor::K, Tensor::V];
-                steps.push(self.step("attention", Kind::Attention, vec![(op, 1)], &reads, &context));
+                steps.push(
+                    Step::on_gpu("attention", Kind::Attention, vec![(op, 1)])
+                        .reads(Tensor::Q, q.clone())
+                        .reads(Tensor::K, kv.clone())
+                        .reads(Tensor::V, kv)
+                        .writes(Tensor::Context, q.clone())
+                        .holds(0, self.cut(Cut::Heads)),
+                );
             }
             AttentionMode::Unfused => {
                 let batch = sequences * heads;
-                let scores = self.size(batch * sequence, sequence);
+                let scores = Shape::new(&[sequences, heads, sequence, sequence]);
                 let product = self.gemm(batch, sequence, head_dim, sequence);
-                let reads = [Tensor::Q, Tensor::K];
-                let writes = [(Tensor::Scores, scores)];
-                steps.push(self.step("attn_scores", Kind::Gemm, vec![(product, 1)], &reads, &writes));
+                steps.push(
+                    Step::on_gpu("attn_scores", Kind::Gemm, vec![(product, 1)])
+                        .reads(Tensor::Q, q.clone())
+                        .reads(Tensor::K, kv.clone())
+                        .writes(Tensor::Scores, scores.clone())
+                        .holds(0, self.cut(Cut::Heads)),
+                );
                 let softmax = self.kernel(KernelKind::Softmax, batch * sequence, sequence, 1);
-                let writes = [(Tensor::Probs, scores)];
-                let reads = [Tensor::Scores];
-                steps.push(self.step("attn_weights", Kind::Mem, vec![(softmax, 1)], &reads, &writes));
+                steps.push(
+                    Step::on_gpu("attn_weights", Kind::Mem, vec![(softmax, 1)])
+                        .reads(Tensor::Scores, scores.clone())
+                        .writes(Tensor::Probs, scores.clone())
+                        .holds(0, self.cut(Cut::Heads)),
+                );
                 let product = self.gemm(batch, sequence, sequence, head_dim);
-                let reads = [Tensor::Probs, Tensor::V];
-                steps.push(self.step("attn_output", Kind::Gemm, vec![(product, 1)], &reads, &context));
+                steps.push(
+                    Step::on_gpu("attn_output", Kind::Gemm, vec![(product, 1)])
+                        .reads(Tensor::Probs, scores)
+                        .reads(Tensor::V, kv)
+                        .writes(Tensor::Context, q.clone())
+                        .holds(0, self.cut(Cut::Heads)),
+                );
             }
         }
         let product = self.gemm(1, all_tokens, q_width, hidden);
-        let writes = [(Tensor::Projected, width(hidden))];
-        steps.push(self.step("o_proj", Kind::Gemm, vec![(product, 1)], &[Tensor::Context], &writes));
+        steps.push(
+            Step::on_gpu("o_proj", Kind::Gemm, vec![(product, 1)])
+                .reads(Tensor::Context, q)
+                .writes(Tensor::Projected, self.whole(hidden))
+                .holds(q_width * hidden, self.cut(Cut::Row)),
+        );
         let names = ["all_reduce_attn", "reduce_scatter_attn"];
         let reduced = self.reduced(steps, names, Tensor::Projected, Tensor::ProjectedShare);
-        let add = self.kernel(KernelKind::Residual, tokens, hidden, 1);
-        let writes = [(Tensor::Middle, self.size(tokens, hidden))];
-        steps.push(self.step("res1", Kind::Mem, vec![(add, 1)], &[Tensor::X, reduced], &writes));
+        steps.push(self.added("res1", Tensor::X, reduced, Tensor::Middle));
     }
 
     /// The dense MLP from the second layernorm to the second residual add.
     pub fn dense(&self, steps: &mut Vec<Step>) {
-        let Share { sequences, tokens, ffn, .. } = self.share;
-        let all_tokens = sequences * self.model.sequence;
+        let Share { sequences, ffn, .. } = self.share;
+        let hidden = self.model.hidden;
         let normed = self.normed(steps, "ln2", Tensor::Middle, Tensor::Ln2, Tensor::Ln2Whole);
-        let [up, act, down] = self.mlp(all_tokens, ffn);
-        let widths = self.mlp_sizes(all_tokens, ffn);
-        let writes = [(Tensor::Up, widths[0])];
-        steps.push(self.step("mlp_up", Kind::Gemm, vec![(up, 1)], &[normed], &writes));
-        let writes = [(Tensor::Act, widths[1])];
-        steps.push(self.step("mlp_act", Kind::Mem, vec![(act, 1)], &[Tensor::Up], &writes));
-        let writes = [(Tensor::Down, widths[2])];
-        steps.push(self.step("mlp_down", Kind::Gemm, vec![(down, 1)], &[Tensor::Act], &writes));
+        let [up, act, down] = self.mlp(sequences * self.model.sequence, ffn);
+        let up_width = self.model.up_matrices() * ffn;
+        steps.push(
+            Step::on_gpu("mlp_up", Kind::Gemm, vec![(up, 1)])
+                .reads(normed, self.whole(hidden))
+                .writes(Tensor::Up, self.whole(up_width))
+                .holds(hidden * up_width, self.cut(Cut::Column)),
+        );
+        steps.push(
+            Step::on_gpu("mlp_act", Kind::Mem, vec![(act, 1)])
+                .reads(Tensor::Up, self.whole(up_width))
+                .writes(Tensor::Act, self.whole(ffn)),
+        );
+        steps.push(
+            Step::on_gpu("mlp_down", Kind::Gemm, vec![(down, 1)])
+                .reads(Tensor::Act, self.whole(ffn))
+                .writes(Tensor::Down, self.whole(hidden))
+                .holds(ffn * hidden, self.cut(Cut::Row)),
+        );
         let names = ["all_reduce_mlp", "reduce_scatter_mlp"];
         let reduced = self.reduced(steps, names, Tensor::Down, Tensor::DownShare);
-        self.leave(steps, Tensor::Middle, reduced, tokens);
-    }
-
-    /// The experts from the layernorm `norm` of `stream` to the second residual add.
-    pub fn experts(&self, steps: &mut Vec<Step>, norm: &'static str, stream: Tensor) {
-        let Mlp::Moe { experts, top_k, ffn } = self.model.mlp else { return };
-        let Share { tokens, expert: group, .. } = self.share;
-        let hidden = self.model.hidden;
-        let here = experts / group;
-        let copies = tokens * top_k;
-        // routing is taken as uniform: every expert gets its share of the group's tokens, rounded up
-        let rows = (u128::from(copies) * u128::from(group)).div_ceil(experts.into()) as u64;
-        let message = self.size(copies, hidden);
-
-        let op = self.kernel(KernelKind::Layernorm, tokens, hidden, 1);
-        let writes = [(Tensor::Ln2, self.size(tokens, hidden))];
-        steps.push(self.step(norm, Kind::Mem, vec![(op, 1)], &[stream], &writes));
-        let op = self.gemm(1, tokens, hidden, experts);
-        let writes = [(Tensor::Logits, self.size(tokens, experts))];
-        steps.push(self.step("gate", Kind::Gemm, vec![(op, 1)], &[Tensor::Ln2], &writes));
-        let op = self.kernel(KernelKind::GateTopk, tokens, experts, top_k);
-        let writes = [(Tensor::Routes, 4 * copies)];
-        steps.push(self.step("gate_topk", Kind::Mem, vec![(op, 1)], &[Tensor::Logits], &writes));
-
-        // Several experts on a GPU need the rows that arrive sorted by expert, and put back in order
-        // afterwards. The graph has no nodes of their own for that: the steps beside the exchange take it on.
-        let sorts = u64::from(here > 1 && group > 1);
-        let permute = self.kernel(KernelKind::Permute, copies, hidden, 1);
-        let writes = [(Tensor::Permuted, message)];
-        let reads = [Tensor::Ln2, Tensor::Routes];
-        steps.push(self.step("permute", Kind::Mem, vec![(permute, 1 + sorts)], &reads, &writes));
-        let exchange = |name, from, to| Step {
-            name,
-            scope: Scope::ExpertGroup,
-            doing: Doing::Collective(CollectiveKind::AllToAll, message),
-            reads: vec![from],
-            writes: vec![(to, message)],
-        };
-        let (arrives, returns) = match group {
-            1 => (Tensor::Permuted, Tensor::ExpertOut),
-            _ => (Tensor::Received, Tensor::Combined),
-        };
-        if group > 1 {
-            steps.push(exchange("dispatch", Tensor::Permuted, Tensor::Received));
-        }
-        let [up, act, down] = self.mlp(rows, ffn);
-        let widths = self.mlp_sizes(rows, ffn).map(|bytes| bytes.saturating_mul(here));
-        let names = ["expert_up", "expert_act", "expert_down"];
-        let kinds = [Kind::Gemm, Kind::Mem, Kind::Gemm];
-        let chain = [arrives, Tensor::Up, Tensor::Act, Tensor::ExpertOut];
-        for (i, op) in [up, act, down].into_iter().enumerate() {
-            let writes = [(chain[i + 1], widths[i])];
-            let step = self.step(names[i], kinds[i], vec![(op, 1)], &[chain[i]], &writes);
-            steps.push(Step { scope: Scope::Expert, ..step });
-        }
-        if group > 1 {
-            steps.push(exchange("combine", Tensor::ExpertOut, Tensor::Combined));
-        }
-        let mut gather = vec![(self.kernel(KernelKind::Unpermute, tokens, hidden, top_k), 1)];
-        if sorts > 0 {
-            gather.insert(0, (permute, sorts));
-        }
-        let writes = [(Tensor::Moe, self.size(tokens, hidden))];
-        let reads = [returns, Tensor::Routes];
-        steps.push(self.step("expert_agg", Kind::Mem, gather, &reads, &writes));
-        self.leave(steps, stream, Tensor::Moe, tokens);
+        steps.push(self.added("res2", Tensor::Middle, reduced, Tensor::Out));
     }
 
     /// A layernorm, and the gathering of all tokens where they are split.
@@ -173,22 +143,18 @@ impl Writer<'_> {
         to: Tensor,
         whole: Tensor,
     ) -> Tensor {
-        let Share { sequences, tokens, .. } = self.share;
-        let hidden = self.model.hidden;
-        let op = self.kernel(KernelKind::Layernorm, tokens, hidden, 1);
-        let writes = [(to, self.size(tokens, hidden))];
-        steps.push(self.step(name, Kind::Mem, vec![(op, 1)], &[from], &writes));
+        steps.push(self.layernorm(name, from, to));
         if !self.share.sequence_parallel {
             return to;
         }
-        let bytes = self.size(sequences * self.model.sequence, hidden);
-        steps.push(Step {
-            name: if name == "ln1" { "all_gather_tokens" } else { "all_gather_mlp" },
-            scope: Scope::TensorGroup,
-            doing: Doing::Collective(CollectiveKind::AllGather, bytes),
-            reads: vec![to],
-            writes: vec![(whole, bytes)],
-        });
+        let gathered = self.whole(self.model.hidden);
+        let name = if name == "ln1" { "all_gather_tokens" } else { "all_gather_mlp" };
+        let bytes = gathered.bytes(self.dtype.bytes());
+        steps.push(
+            Step::collective(name, Scope::TensorGroup, CollectiveKind::AllGather, bytes)
+                .reads(to, self.stream())
+                .writes(whole, gathered),
+        );
         whole
     }
 
@@ -200,33 +166,41 @@ impl Writer<'_> {
         from: Tensor,
         to: Tensor,
     ) -> Tensor {
-        let Share { sequences, tokens, tensor, sequence_parallel, .. } = self.share;
-        if tensor == 1 {
+        if self.share.tensor == 1 {
             return from;
         }
-        let bytes = self.size(sequences * self.model.sequence, self.model.hidden);
-        let (name, kind, to, written) = match sequence_parallel {
-            true => (share, CollectiveKind::ReduceScatter, to, self.size(tokens, self.model.hidden)),
-            false => (whole, CollectiveKind::AllReduce, from, bytes),
+        let summed = self.whole(self.model.hidden);
+        let bytes = summed.bytes(self.dtype.bytes());
+        let (name, kind, to, written) = match self.share.sequence_parallel {
+            true => (share, CollectiveKind::ReduceScatter, to, self.stream()),
+            false => (whole, CollectiveKind::AllReduce, from, summed.clone()),
         };
-        steps.push(Step {
-            name,
-            scope: Scope::TensorGroup,
-            doing: Doing::Collective(kind, bytes),
-            reads: vec![from],
-            writes: vec![(to, written)],
-        });
+        let step = Step::collective(name, Scope::TensorGroup, kind, bytes);
+        steps.push(step.reads(from, summed).writes(to, written));
         to
     }
 
-    fn leave(&self, steps: &mut Vec<Step>, stream: Tensor, change: Tensor, tokens: u64) {
-        let add = self.kernel(KernelKind::Residual, tokens, self.model.hidden, 1);
-        let writes = [(Tensor::Out, self.size(tokens, self.model.hidden))];
-        steps.push(self.step("res2", Kind::Mem, vec![(add, 1)], &[stream, change], &writes));
+    pub fn layernorm(&self, name: &'static str, from: Tensor, to: Tensor) -> Step {
+        let hidden = self.model.hidden;
+        let op = self.kernel(KernelKind::Layernorm, self.share.tokens, hidden, 1);
+        // a scale and a shift for every column
+        Step::on_gpu(name, Kind::Mem, vec![(op, 1)])
+            .reads(from, self.stream())
+            .writes(to, self.stream())
+            .holds(2 * hidden, None)
+    }
+
+    /// The sum of the residual stream and a change of it.
+    pub fn added(&self, name: &'static str, stream: Tensor, change: Tensor, to: Tensor) -> Step {
+        let add = self.kernel(KernelKind::Residual, self.share.tokens, self.model.hidden, 1);
+        Step::on_gpu(name, Kind::Mem, vec![(add, 1)])
+            .reads(stream, self.stream())
+            .reads(change, self.stream())
+            .writes(to, self.stream())
     }
 
     /// Up, activation and down of an MLP of width `ffn`.
-    fn mlp(&self, rows: u64, ffn: u64) -> [Op; 3] {
+    pub fn mlp(&self, rows: u64, ffn: u64) -> [Op; 3] {
         let hidden = self.model.hidden;
         let act = if self.model.gated { KernelKind::GatedActivation } else { KernelKind::Activation };
         [
@@ -236,38 +210,37 @@ impl Writer<'_> {
         ]
     }
 
-    /// Bytes that the three of them write.
-    fn mlp_sizes(&self, rows: u64, ffn: u64) -> [u64; 3] {
-        let widths = [self.model.up_matrices() * ffn, ffn, self.model.hidden];
-        widths.map(|width| self.size(rows, width))
-    }
-
-    fn gemm(&self, batch: u64, m: u64, k: u64, n: u64) -> Op {
+    pub fn gemm(&self, batch: u64, m: u64, k: u64, n: u64) -> Op {
         Op::Gemm(Gemm { m, k, n, batch, dtype: self.dtype })
     }
 
-    fn kernel(&self, kind: KernelKind, rows: u64, cols: u64, top_k: u64) -> Op {
+    pub fn kernel(&self, kind: KernelKind, rows: u64, cols: u64, top_k: u64) -> Op {
         Op::Kernel(Kernel { kind, rows, cols, top_k, dtype: self.dtype })
     }
 
-    fn size(&self, rows: u64, cols: u64) -> u64 {
-        rows.saturating_mul(cols).saturating_mul(self.dtype.bytes())
+    /// The residual stream: this GPU's tokens.
+    pub fn stream(&self) -> Shape {
+        match self.share.tokens == self.share.sequences * self.model.sequence {
+            true => self.whole(self.model.hidden),
+            false => Shape::new(&[self.share.tokens, self.model.hidden]),
+        }
     }
 
-    fn step(
-        &self,
-        name: &'static str,
-        kind: Kind,
-        ops: Vec<(Op, u64)>,
-        reads: &[Tensor],
-        writes: &[(Tensor, u64)],
-    ) -> Step {
-        Step {
-            name,
-            scope: Scope::Gpu,
-            doing: Doing::Ops(kind, ops),
-            reads: reads.to_vec(),
-            writes: writes.to_vec(),
-        }
+    /// All tokens of the group.
+    fn whole(&self, width: u64) -> Shape {
+        Shape::new(&[self.share.sequences, self.model.sequence, width])
+    }
+
+    /// The axis, where there is more than one GPU to cut for.
+    fn cut(&self, cut: Cut) -> Option<Cut> {
+        (self.share.tensor > 1).then_some(cut)
+    }
+}
+
+/// The model's MLP as experts; `None` where it is dense.
+pub(super) const fn moe(model: &Model) -> Option<[u64; 3]> {
+    match model.mlp {
+        Mlp::Moe { experts, top_k, ffn } => Some([experts, top_k, ffn]),
+        Mlp::Dense { .. } => None,
     }
 }

@@ -81,7 +81,7 @@ impl Lowering<'_> {
     }
 
     fn pipeline(&mut self, layout: &Pipeline, program: usize, u: u32) -> Result<(), TooLarge> {
-        let Lowering { builder, programs, plan, .. } = self;
+        let Lowering { builder, programs, plan, choice } = self;
         let Program { roles, steps } = &programs[program];
         let anywhere = Place { layer: None, microbatch: u };
         let input = builder.node("input", anywhere, free(Kind::Input), &[], &[])?;
@@ -112,7 +112,7 @@ impl Lowering<'_> {
             };
             for (from, to) in gpus.zip(layout.gpus(stage + 1)) {
                 let names = [names[0].as_str(), names[1].as_str()];
-                let bytes = role.entering_bytes;
+                let bytes = role.entering.bytes(choice.dtype.bytes());
                 let arrived = builder.send(names, anywhere, from, to, bytes, Tensor::X)?;
                 builder.wrote(&[Tensor::X], to, arrived);
             }

@@ -4,7 +4,7 @@
 
 use super::role::{self, Role};
 use super::step::{Step, Tensor};
-use super::{Choice, Mlp, Model, Plan};
+use super::{Choice, Plan};
 
 /// What one GPU holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +44,9 @@ pub fn max_sequences(plan: &Plan, choice: &Choice, memory_bytes: u64) -> u64 {
 fn of_sequences(plan: &Plan, choice: &Choice, sequences: u64) -> Vec<Footprint> {
     let mut footprints = vec![Footprint::default(); plan.gpus as usize];
     for role in role::roles(plan, choice, sequences) {
-        let weight_bytes = weights(&plan.model, &role).saturating_mul(choice.dtype.bytes());
-        let peak_bytes = weight_bytes.saturating_add(peak(&role.steps, role.entering_bytes));
+        let width = choice.dtype.bytes();
+        let weight_bytes = weights(&role).saturating_mul(width);
+        let peak_bytes = weight_bytes.saturating_add(peak(&role.steps, role.entering.bytes(width), width));
         for gpu in role.gpus {
             footprints[gpu as usize] = Footprint { weight_bytes, peak_bytes };
         }
@@ -53,30 +54,17 @@ fn of_sequences(plan: &Plan, choice: &Choice, sequences: u64) -> Vec<Footprint> 
     footprints
 }
 
-/// Parameters on one GPU of the role: matrices, and two vectors for each layernorm.
-fn weights(model: &Model, role: &Role) -> u64 {
-    let Model { hidden, head_dim, .. } = *model;
-    let up_and_down = model.up_matrices() + 1;
-    let share = &role.share;
-    let attention = (2 * share.heads + 2 * share.kv_heads) * head_dim * hidden;
-    let mlp = match model.mlp {
-        Mlp::Dense { .. } => up_and_down * hidden * share.ffn,
-        Mlp::Moe { experts, ffn, .. } => {
-            let matrices = experts / share.expert * up_and_down;
-            matrices.saturating_mul(hidden * ffn).saturating_add(hidden * experts)
-        }
-    };
-    let norm = 2 * hidden;
-    let attention = if role.attention { attention + norm } else { 0 };
-    let mlp = if role.mlp { mlp.saturating_add(norm) } else { 0 };
-    role.layers.saturating_mul(attention.saturating_add(mlp))
+/// Parameters on one GPU of the role.
+fn weights(role: &Role) -> u64 {
+    let layer = role.steps.iter().map(|step| step.parameters.saturating_mul(step.times));
+    role.layers.saturating_mul(layer.fold(0, u64::saturating_add))
 }
 
 /// The most bytes alive at once: a tensor lives from the step that writes it to the last that reads it.
-fn peak(steps: &[Step], entering_bytes: u64) -> u64 {
+fn peak(steps: &[Step], entering_bytes: u64, element_bytes: u64) -> u64 {
     let mut last_read = [usize::MAX; Tensor::COUNT];
     for (i, step) in steps.iter().enumerate() {
-        for tensor in &step.reads {
+        for (tensor, _) in &step.reads {
             last_read[*tensor as usize] = i;
         }
     }
@@ -84,11 +72,11 @@ fn peak(steps: &[Step], entering_bytes: u64) -> u64 {
     alive[Tensor::X as usize] = entering_bytes;
     let mut peak = entering_bytes;
     for (i, step) in steps.iter().enumerate() {
-        for (tensor, bytes) in &step.writes {
-            alive[*tensor as usize] = *bytes;
+        for (tensor, shape) in &step.writes {
+            alive[*tensor as usize] = shape.bytes(element_bytes).saturating_mul(step.times);
         }
         peak = peak.max(alive.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes)));
-        for tensor in &step.reads {
+        for (tensor, _) in &step.reads {
             // what a step writes in place stays
             let rewritten = step.writes.iter().any(|(written, _)| written == tensor);
             if last_read[*tensor as usize] == i && !rewritten {

@@ -4,6 +4,8 @@
 //! the weights all come from that one description. Nothing here knows how long an op takes.
 
 mod builder;
+mod describe;
+mod experts;
 mod layer;
 mod layout;
 mod lower;
@@ -16,6 +18,7 @@ mod separated;
 mod step;
 mod team;
 
+pub use describe::describe;
 pub use layout::{Layout, Pipeline, Separated};
 pub use lower::lower;
 pub use memory::{Footprint, footprints, max_sequences};

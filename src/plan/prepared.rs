@@ -30,7 +30,7 @@ impl Prepared {
                 Doing::Ops(kind, ops) => PreparedWork::Ops(dag.work(Work { kind: *kind, ops: ops.clone() })),
                 Doing::Collective(kind, bytes) => PreparedWork::Collective(*kind, *bytes),
             },
-            reads: step.reads.clone(),
+            reads: step.reads.iter().map(|(tensor, _)| *tensor).collect(),
             writes: step.writes.iter().map(|(tensor, _)| *tensor).collect(),
         })
     }

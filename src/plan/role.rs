@@ -5,6 +5,7 @@ use super::layout::{Layout, Pipeline, Separated};
 use super::model::Mlp;
 use super::step::{Share, Step, Tensor};
 use super::{Choice, Plan};
+use crate::graph::Shape;
 
 /// GPUs that hold the same part of the model.
 pub(super) struct Role {
@@ -12,14 +13,10 @@ pub(super) struct Role {
     pub share: Share,
     /// Layers on each of them.
     pub layers: u64,
-    /// Whether they do attention.
-    pub attention: bool,
-    /// Whether they do the MLP or the experts.
-    pub mlp: bool,
     /// One layer.
     pub steps: Vec<Step>,
-    /// Size of the residual stream as it enters a layer here.
-    pub entering_bytes: u64,
+    /// The residual stream as it enters a layer here.
+    pub entering: Shape,
 }
 
 /// The roles of a plan for a micro-batch of `sequences` sequences on each replica.
@@ -53,15 +50,13 @@ fn pipeline_roles(plan: &Plan, layout: &Pipeline, choice: &Choice, sequences: u6
         Mlp::Dense { .. } => writer.dense(&mut steps),
         Mlp::Moe { .. } => writer.experts(&mut steps, "ln2", Tensor::Middle),
     }
-    let entering_bytes = share.tokens * model.hidden * choice.dtype.bytes();
+    let entering = writer.stream();
     let role = |(stage, layers): (usize, &std::ops::Range<u64>)| Role {
         gpus: layout.gpus(stage).collect(),
         share,
         layers: layers.end - layers.start,
-        attention: true,
-        mlp: true,
         steps: steps.clone(),
-        entering_bytes,
+        entering: entering.clone(),
     };
     layout.stages.iter().enumerate().map(role).collect()
 }
@@ -69,7 +64,6 @@ fn pipeline_roles(plan: &Plan, layout: &Pipeline, choice: &Choice, sequences: u6
 fn separated_roles(plan: &Plan, layout: &Separated, choice: &Choice, sequences: u64) -> Vec<Role> {
     let model = &plan.model;
     let tokens = sequences * model.sequence;
-    let width = model.hidden * choice.dtype.bytes();
     let base = Share {
         sequences,
         tokens,
@@ -89,30 +83,28 @@ fn separated_roles(plan: &Plan, layout: &Separated, choice: &Choice, sequences: 
             _ => {
                 let share = Share { heads, kv_heads: heads, ..base };
                 let mut steps = Vec::new();
-                writer(share).attention(&mut steps);
+                let writer = writer(share);
+                writer.attention(&mut steps);
                 roles.push(Role {
                     gpus: vec![gpu as u32],
                     share,
                     layers: model.layers,
-                    attention: true,
-                    mlp: false,
                     steps,
-                    entering_bytes: tokens * width,
+                    entering: writer.stream(),
                 });
             }
         }
     }
     let share = Share { tokens: tokens.div_ceil(layout.moe), ..base };
     let mut steps = Vec::new();
-    writer(share).experts(&mut steps, "ln_moe", Tensor::X);
+    let writer = writer(share);
+    writer.experts(&mut steps, "ln_moe", Tensor::X);
     roles.push(Role {
         gpus: (layout.attention..layout.attention + layout.moe).map(|gpu| gpu as u32).collect(),
         share,
         layers: model.layers,
-        attention: false,
-        mlp: true,
         steps,
-        entering_bytes: share.tokens * width,
+        entering: writer.stream(),
     });
     roles
 }

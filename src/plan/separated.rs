@@ -45,7 +45,7 @@ impl Lowering<'_> {
         place: Place,
         stream: NodeId,
     ) -> Result<Handover, TooLarge> {
-        let Lowering { builder, programs, .. } = self;
+        let Lowering { builder, programs, choice, .. } = self;
         let Program { roles, steps } = &programs[program];
         let gpus: Vec<u32> = (0..layout.attention as u32).collect();
         let team = Team {
@@ -64,7 +64,7 @@ impl Lowering<'_> {
 
         // the last GPUs of the group send a share of the tokens each
         let senders = &gpus[(layout.attention - layout.moe) as usize..];
-        let bytes = roles.last().map_or(0, |experts| experts.entering_bytes);
+        let bytes = roles.last().map_or(0, |experts| experts.entering.bytes(choice.dtype.bytes()));
         let mut arrived = Vec::new();
         for (to, from) in (layout.attention as u32..).zip(senders) {
             let names = ["scatter", "recv_moe"];
@@ -87,7 +87,7 @@ impl Lowering<'_> {
         let Lowering { builder, programs, plan, choice, .. } = self;
         let Program { roles, steps } = &programs[program];
         let gpus: Vec<u32> = (layout.attention as u32..plan.gpus as u32).collect();
-        let bytes = roles.last().map_or(0, |experts| experts.entering_bytes);
+        let bytes = roles.last().map_or(0, |experts| experts.entering.bytes(choice.dtype.bytes()));
         for (gpu, arrived) in gpus.iter().zip(&handover.arrived) {
             builder.wrote(&[Tensor::X], *gpu, *arrived);
         }

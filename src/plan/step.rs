@@ -1,6 +1,7 @@
 //! A step of a layer: what it reads and writes on one GPU, and what it does.
 
 use crate::dag::Kind;
+use crate::graph::{Cut, Shape};
 use crate::op::{CollectiveKind, Op};
 
 /// A tensor of one layer on one GPU.
@@ -46,6 +47,38 @@ pub(super) enum Tensor {
 impl Tensor {
     /// How many tensors there are.
     pub const COUNT: usize = Tensor::Out as usize + 1;
+
+    /// The name in graphs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tensor::X => "x",
+            Tensor::Ln1 => "ln1",
+            Tensor::Ln1Whole => "ln1_whole",
+            Tensor::Q => "q",
+            Tensor::K => "k",
+            Tensor::V => "v",
+            Tensor::Scores => "scores",
+            Tensor::Probs => "probs",
+            Tensor::Context => "ctx",
+            Tensor::Projected => "o",
+            Tensor::ProjectedShare => "o_share",
+            Tensor::Middle => "h1",
+            Tensor::Ln2 => "ln2",
+            Tensor::Ln2Whole => "ln2_whole",
+            Tensor::Up => "up",
+            Tensor::Act => "act",
+            Tensor::Down => "down",
+            Tensor::DownShare => "down_share",
+            Tensor::Logits => "logits",
+            Tensor::Routes => "routes",
+            Tensor::Permuted => "permuted",
+            Tensor::Received => "received",
+            Tensor::ExpertOut => "expert_out",
+            Tensor::Combined => "combined",
+            Tensor::Moe => "moe",
+            Tensor::Out => "out",
+        }
+    }
 }
 
 /// Who takes part in a step.
@@ -76,9 +109,51 @@ pub(super) struct Step {
     pub name: &'static str,
     pub scope: Scope,
     pub doing: Doing,
-    pub reads: Vec<Tensor>,
-    /// With the bytes on this GPU, all its experts together.
-    pub writes: Vec<(Tensor, u64)>,
+    /// What it needs on this GPU, with the size it expects; of one expert where the scope is [`Scope::Expert`].
+    pub reads: Vec<(Tensor, Shape)>,
+    /// What it leaves on this GPU, likewise.
+    pub writes: Vec<(Tensor, Shape)>,
+    /// How often this GPU does it: once, or once for each of its experts.
+    pub times: u64,
+    /// Parameters that it holds, of one expert where the scope is [`Scope::Expert`].
+    pub parameters: u64,
+    /// Along which axis it is spread.
+    pub cut: Option<Cut>,
+}
+
+impl Step {
+    /// A step of each GPU for itself.
+    pub fn on_gpu(name: &'static str, kind: Kind, ops: Vec<(Op, u64)>) -> Self {
+        Step::new(name, Scope::Gpu, Doing::Ops(kind, ops))
+    }
+
+    /// A collective of `bytes`.
+    pub fn collective(name: &'static str, scope: Scope, kind: CollectiveKind, bytes: u64) -> Self {
+        Step::new(name, scope, Doing::Collective(kind, bytes))
+    }
+
+    const fn new(name: &'static str, scope: Scope, doing: Doing) -> Self {
+        Step { name, scope, doing, reads: Vec::new(), writes: Vec::new(), times: 1, parameters: 0, cut: None }
+    }
+
+    pub fn reads(mut self, tensor: Tensor, shape: Shape) -> Self {
+        self.reads.push((tensor, shape));
+        self
+    }
+
+    pub fn writes(mut self, tensor: Tensor, shape: Shape) -> Self {
+        self.writes.push((tensor, shape));
+        self
+    }
+
+    pub fn holds(self, parameters: u64, cut: Option<Cut>) -> Self {
+        Step { parameters, cut, ..self }
+    }
+
+    /// For each of the GPU's experts, one after the other.
+    pub fn for_experts(self, experts: u64) -> Self {
+        Step { scope: Scope::Expert, times: experts, ..self }
+    }
 }
 
 /// The part of a layer that one GPU holds.

@@ -1,15 +1,32 @@
 //! What people and programs read. Nothing is computed here that is not shown.
 
+mod artifacts;
+mod breakdown;
+mod checks;
 mod compare;
+mod config;
+mod drawing;
+mod explain;
 mod formulas;
+mod html;
 mod json;
 mod one;
+mod overview;
+mod path_formula;
+mod perfetto;
 mod rows;
+mod svg;
 
+pub use artifacts::artifacts;
+pub use checks::{checks, checks_json};
 pub use compare::compare;
+pub use explain::{Verdict, explain};
 pub use formulas::{formulas, time};
+pub use html::html;
 pub use json::{formulas_json, json, time_json};
 pub use one::one;
+pub use path_formula::path_formula;
+pub use perfetto::perfetto;
 
 use std::collections::BTreeSet;
 
@@ -77,6 +94,14 @@ fn clip(text: &str, width: usize) -> String {
 pub fn bar(share: f64, width: usize) -> String {
     let filled = (share.clamp(0.0, 1.0) * width as f64).round() as usize;
     "▇".repeat(filled) + &"░".repeat(width - filled)
+}
+
+/// In how many pieces the batch goes through.
+fn pieces(e: &Evaluation) -> String {
+    match e.choice.microbatches {
+        1 => "batch undivided".to_owned(),
+        n => format!("{n} micro-batches"),
+    }
 }
 
 /// A number of seconds that is no estimate, in a person's unit.

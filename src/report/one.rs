@@ -36,10 +36,7 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
     writeln!(out, "{}{answer}", clip(&e.plan.name, WIDTH - answer.chars().count()))?;
     writeln!(out, "{}", clip(&e.plan.title, WIDTH))?;
     writeln!(out, "{}", machine(&[e], source))?;
-    let pieces = match e.choice.microbatches {
-        1 => "batch undivided".to_owned(),
-        n => format!("{n} micro-batches"),
-    };
+    let pieces = super::pieces(e);
     writeln!(
         out,
         "{pieces} · {} ops · {} edges · {} GPUs {:.0} % busy\n",
