@@ -29,7 +29,20 @@ const DEFAULT_BUDGET: &str = "60s";
 
 /// Measure real products, kernels, attention and collectives into a cost table with error bars.
 #[derive(Parser)]
-#[command(name = "calibrate", version = version())]
+#[command(
+    name = "calibrate",
+    version = version(),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+struct Program {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    measure: Option<Cli>,
+}
+
+#[derive(clap::Args)]
 struct Cli {
     /// What to measure; CUDA devices unless said otherwise
     #[arg(long, value_enum, default_value_t)]
@@ -46,6 +59,12 @@ struct Cli {
     /// How often each op is measured anew
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     passes: u32,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Tell how far a table's predictions are off, on rows that they do not rest on
+    Check(super::check::Args),
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -80,10 +99,15 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Runs the program.
 pub fn calibrate() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.backend {
-        BackendArg::Cuda => cuda(&cli),
-        BackendArg::Cpu => cpu(&cli),
+    let program = Program::parse();
+    let result = match (&program.command, &program.measure) {
+        (Some(Command::Check(args)), _) => super::check::check(args),
+        (None, Some(cli)) => match cli.backend {
+            BackendArg::Cuda => cuda(cli),
+            BackendArg::Cpu => cpu(cli),
+        },
+        // not reached: without a command clap asks for --out
+        (None, None) => Err(anyhow::anyhow!("there is nothing to do: --out FILE says where to")),
     };
     finish("calibrate", result)
 }

@@ -6,6 +6,7 @@
 //! `t = law(op)·exp(residual(op))`, in seconds. A fit is a pure function of the set of rows: their order does
 //! not matter, and the same rows give the same bits.
 
+pub mod check;
 mod draw;
 mod features;
 mod holdout;

@@ -1,11 +1,13 @@
 //! What people and programs read. Nothing is computed here that is not shown.
 
+mod accuracy;
 mod compare;
 mod formulas;
 mod json;
 mod one;
 mod rows;
 
+pub use accuracy::{accuracy, accuracy_json};
 pub use compare::compare;
 pub use formulas::{formulas, time};
 pub use json::{formulas_json, json, time_json};
