@@ -199,7 +199,7 @@ pub fn unseen(table: &Table, seed: u64) -> Vec<Tried> {
             };
             let mut held = (0..DIMS).filter(|axis| values[*axis].len() >= FEWEST_VALUES).map(|axis| {
                 let dealt = draw::mix(seed ^ (round << 8 | axis as u64), features.coords[axis].to_bits());
-                dealt % SHARE == 0
+                dealt.is_multiple_of(SHARE)
             });
             let first = held.next();
             let (any, all) = held.fold((first, first), |(any, all), held| {
