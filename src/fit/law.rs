@@ -5,6 +5,7 @@ use super::features::{Coords, DIMS, Features};
 use super::kriging::Covariance;
 use super::menu::{Effort, Menu};
 use super::terms::Terms;
+use super::trees::{TREE_DIMS, Traits};
 
 /// Coordinates of the residual: those of the op, and those that the law adds.
 pub const POINT_DIMS: usize = DIMS + 5;
@@ -108,6 +109,45 @@ impl Law {
             point[DIMS..].copy_from_slice(&told.map(|told| 0.5 * told));
         }
         point
+    }
+}
+
+impl Law {
+    /// What trees see of an op at `coords`.
+    pub fn traits(&self, coords: &Coords) -> Traits {
+        let mut traits = [0.0; TREE_DIMS];
+        let [m, k, n, batch] = *coords;
+        traits[..DIMS].copy_from_slice(&coords.map(|log| log as f32));
+        if let Law::Menu(menu) = self {
+            let choice = menu.at(coords);
+            let [rows, depth, columns, count] = coords.map(|log| log.exp2().round());
+            let area = count * rows * columns;
+            let idle = |tile_m: f64, tile_n: f64| {
+                let tiles = (rows / tile_m).ceil() * (columns / tile_n).ceil() * count;
+                ((tiles / menu.sms() as f64).ceil() * menu.sms() as f64 * tile_m * tile_n / area).ln()
+            };
+            let even = |size: f64| (size as u64).trailing_zeros().min(9) as f64;
+            let told = [
+                m + k + n + batch,
+                (count * (rows * depth + depth * columns + rows * columns)).log2(),
+                area.log2(),
+                idle(128.0, 128.0),
+                idle(128.0, 256.0),
+                idle(64.0, 128.0),
+                choice.micros.log2(),
+                2.0 * choice.idle.ln().clamp(0.0, 1.5),
+                (choice.comp / choice.mem).clamp(0.125, 8.0).log2(),
+                choice.tile.log2(),
+                choice.split.log2(),
+                even(rows),
+                even(depth),
+                even(columns),
+            ];
+            for (place, told) in traits[DIMS..].iter_mut().zip(told) {
+                *place = told as f32;
+            }
+        }
+        traits
     }
 }
 

@@ -11,6 +11,7 @@ mod draw;
 mod features;
 mod holdout;
 mod interval;
+mod jobs;
 mod kriging;
 mod law;
 mod least_squares;
@@ -18,6 +19,7 @@ mod menu;
 mod neighbours;
 mod surface;
 mod terms;
+mod trees;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};

@@ -1,10 +1,11 @@
 //! One surface: the rows of a key, the law fitted to them, and what the law leaves over.
 
 use super::features::{Coords, DIMS, Features};
-use super::interval::Calibration;
+use super::interval::{Calibration, Values};
 use super::kriging::median;
 use super::law::{Law, Machine, Point};
 use super::neighbours::Tree;
+use super::trees::{Forest, Size, Traits};
 
 /// Rows that speak for a point: beyond 40 the error does not fall (H200, 250 to 5,000 rows) and time rises.
 const NEIGHBOURS: usize = 40;
@@ -30,8 +31,11 @@ pub struct Surface {
     spread: f64,
     low: Coords,
     high: Coords,
+    values: Values,
     points: Vec<Point>,
     tree: Tree,
+    traits: Vec<Traits>,
+    forest: Option<Forest>,
     calibration: Calibration,
 }
 
@@ -42,6 +46,8 @@ pub struct Prediction {
     pub log: f64,
     /// Its standard deviation by the covariance, before calibration.
     pub sigma: f64,
+    /// Whether it has a coordinate that no row has.
+    pub is_new: bool,
     /// Along which axes the point lies outside the range of what was measured.
     pub outside: [bool; DIMS],
 }
@@ -79,7 +85,26 @@ impl Surface {
         let points: Vec<Point> = features.iter().map(|row| law.point(&row.coords)).collect();
         let tree = Tree::new(&points);
         let calibration = Calibration::default();
-        Surface { features, logs, law, residuals, spread, low, high, points, tree, calibration }
+        let traits = features.iter().map(|row| law.traits(&row.coords)).collect();
+        let values = Values::new(&features.iter().collect::<Vec<_>>());
+        let forest = None;
+        let mut surface = Surface {
+            features,
+            logs,
+            law,
+            residuals,
+            spread,
+            low,
+            high,
+            values,
+            points,
+            tree,
+            traits,
+            forest,
+            calibration,
+        };
+        surface.forest = surface.grow(|_| true);
+        surface
     }
 
     /// Rows of the surface.
@@ -89,7 +114,12 @@ impl Surface {
 
     /// Whether the rows are too few to learn the error from.
     pub fn has_few_rows(&self) -> bool {
-        self.rows() < FEW_ROWS
+        Surface::are_few(self.rows())
+    }
+
+    /// Whether so many rows are too few to learn the error from.
+    pub const fn are_few(rows: usize) -> bool {
+        rows < FEW_ROWS
     }
 
     /// The base law.
@@ -107,9 +137,16 @@ impl Surface {
         self.logs[row]
     }
 
+    /// The forest of the rows that `keep` admits; `None` where they are too few.
+    pub fn grow(&self, keep: impl Fn(usize) -> bool) -> Option<Forest> {
+        let rows: Vec<u32> = (0..self.rows()).filter(|row| keep(*row)).map(|row| row as u32).collect();
+        let size = Size::of(rows.len())?;
+        Some(Forest::fit(&self.traits, &self.residuals, &rows, size))
+    }
+
     /// Predicts an op from all rows.
     pub fn predict(&self, op: &Features) -> Prediction {
-        self.predict_from(op, |_| true)
+        self.predict_from(op, |_| true, self.forest.as_ref())
     }
 
     /// Predicts an op from the law and the residuals of the rows that `keep` admits.
@@ -118,7 +155,12 @@ impl Surface {
     /// and the residual that of the nearest point of the box: so the time does not jump at the edge and follows
     /// the law's straight tail. The residual's error there grows by the variogram `2·(C(0) − C(d))` over the
     /// distance d, as the true residual may drift away from its value at the edge.
-    pub fn predict_from(&self, op: &Features, keep: impl Fn(usize) -> bool) -> Prediction {
+    pub fn predict_from(
+        &self,
+        op: &Features,
+        keep: impl Fn(usize) -> bool,
+        forest: Option<&Forest>,
+    ) -> Prediction {
         let law = self.law.log(op);
         let mut at = op.coords;
         for (from, to) in op.spill {
@@ -127,7 +169,8 @@ impl Surface {
         let at = self.clamped(&at);
         let outside =
             std::array::from_fn(|axis| !(self.low[axis]..=self.high[axis]).contains(&op.coords[axis]));
-        let mut prediction = Prediction { log: law, sigma: self.noise(), outside };
+        let mut prediction =
+            Prediction { log: law, sigma: self.noise(), is_new: self.values.lack(op), outside };
         let near = self.tree.nearest(&self.law.point(&at), NEIGHBOURS, keep);
         let same = near.iter().take_while(|other| other.distance2 == 0.0).count();
         if prediction.is_inside() && same > 0 {
@@ -137,7 +180,8 @@ impl Surface {
         }
         let covariance = self.law.covariance();
         let residual = covariance.predict(&near, &self.points, &self.residuals, self.spread);
-        prediction.log = law + residual.mean;
+        let stepped = forest.map(|forest| forest.predict(&self.law.traits(&at)));
+        prediction.log = law + stepped.map_or(residual.mean, |stepped| 0.5 * (stepped + residual.mean));
         prediction.sigma = if self.has_few_rows() {
             let nearest = near.iter().map(|other| apart(&op.coords, &self.features[other.row].coords));
             PRIOR_NOISE.hypot(PRIOR_DRIFT * nearest.fold(f64::INFINITY, f64::min).min(100.0))
