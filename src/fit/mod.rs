@@ -9,6 +9,7 @@
 pub mod check;
 mod draw;
 mod features;
+mod guard;
 mod holdout;
 mod interval;
 mod jobs;

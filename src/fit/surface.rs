@@ -1,6 +1,7 @@
 //! One surface: the rows of a key, the law fitted to them, and what the law leaves over.
 
 use super::features::{Coords, DIMS, Features};
+use super::guard::{self, Peaks};
 use super::interval::{Calibration, Values};
 use super::kriging::median;
 use super::law::{Law, Machine, Point};
@@ -29,6 +30,7 @@ pub struct Surface {
     residuals: Vec<f64>,
     /// Robust standard deviation of the residuals about 0.
     spread: f64,
+    peaks: Peaks,
     low: Coords,
     high: Coords,
     values: Values,
@@ -87,6 +89,7 @@ impl Surface {
         let calibration = Calibration::default();
         let traits = features.iter().map(|row| law.traits(&row.coords)).collect();
         let values = Values::new(&features.iter().collect::<Vec<_>>());
+        let peaks = Peaks::of(&features, &logs);
         let forest = None;
         let mut surface = Surface {
             features,
@@ -94,6 +97,7 @@ impl Surface {
             law,
             residuals,
             spread,
+            peaks,
             low,
             high,
             values,
@@ -181,7 +185,9 @@ impl Surface {
         let covariance = self.law.covariance();
         let residual = covariance.predict(&near, &self.points, &self.residuals, self.spread);
         let stepped = forest.map(|forest| forest.predict(&self.law.traits(&at)));
-        prediction.log = law + stepped.map_or(residual.mean, |stepped| 0.5 * (stepped + residual.mean));
+        let residual_log = stepped.map_or(residual.mean, |stepped| 0.5 * (stepped + residual.mean));
+        let said = guard::between(law + residual_log, op, &near, &self.features, &self.logs);
+        prediction.log = if said.is_finite() { said } else { law }.max(self.peaks.least(op));
         prediction.sigma = if self.has_few_rows() {
             let nearest = near.iter().map(|other| apart(&op.coords, &self.features[other.row].coords));
             PRIOR_NOISE.hypot(PRIOR_DRIFT * nearest.fold(f64::INFINITY, f64::min).min(100.0))
