@@ -84,3 +84,33 @@ fn more_work_is_never_faster_than_a_margin_allows() {
         }
     }
 }
+
+#[test]
+fn twice_the_ranks_take_more_rounds_and_not_a_multiple_of_all() {
+    // 3 µs and 1.5 µs a step of the ring, 150 GB/s: known at 2, 4 and 8 ranks, asked for 16 and 6
+    let ring = |bytes: u64, ranks: u64| {
+        let p = ranks as f64;
+        3e-6 + 1.5e-6 * 2.0 * (p - 1.0) + 2.0 * (p - 1.0) / p * bytes as f64 / 150e9
+    };
+    let op = |bytes, ranks| {
+        let kind = gettime::op::CollectiveKind::AllReduce;
+        Op::Collective(gettime::op::Collective { kind, bytes, ranks, nodes: 1, dtype: Dtype::F16 })
+    };
+    let sizes = || (9..30).map(|log| 1u64 << log);
+    let records = [2, 4, 8].into_iter().flat_map(|ranks| {
+        sizes().map(move |bytes| {
+            let seconds = Seconds::new(ring(bytes, ranks)).unwrap();
+            let summary = Summary { seconds, interval: None, samples: None };
+            Record { op: op(bytes, ranks), summary, flags: String::new(), source: String::new() }
+        })
+    });
+    let fit = Fit::new(&Table { records: records.collect(), ..Table::default() }, "table");
+    for (ranks, basis) in [(16, Basis::Extrapolated), (64, Basis::Extrapolated), (6, Basis::Interpolated)] {
+        for bytes in [600, 10_000, 1 << 20, 100 << 20] {
+            let estimate = fit.cost(&op(bytes, ranks)).unwrap();
+            let off = estimate.seconds.get() / ring(bytes, ranks) - 1.0;
+            assert!(off.abs() < 0.03, "{bytes} bytes on {ranks} ranks is off by {off}");
+            assert_eq!(estimate.basis, basis);
+        }
+    }
+}

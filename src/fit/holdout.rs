@@ -47,7 +47,7 @@ impl Fit {
             for row in draw::rows(surface.rows(), MOST_ROWS, seed) {
                 let forest = forests[fold(row) as usize].as_ref();
                 let prediction =
-                    surface.predict_from(surface.features(row), |other| fold(other) != fold(row), forest);
+                    surface.predict_from(surface.features(row), &|other| fold(other) != fold(row), forest);
                 let off = prediction.log - surface.log(row);
                 of_family.push(100.0 * off.exp_m1());
                 *covered += usize::from(off.abs() <= surface.half_width(&prediction));

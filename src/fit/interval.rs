@@ -141,7 +141,7 @@ fn left_out(surface: &Surface, fold: u64) -> Vec<Score> {
         .into_iter()
         .map(|place| {
             let (row, features) = (out[place], surface.features(out[place]));
-            let prediction = surface.predict_from(features, keep, forest.as_ref());
+            let prediction = surface.predict_from(features, &keep, forest.as_ref());
             score(surface, row, &prediction, values.lack(features))
         })
         .collect()
@@ -170,7 +170,7 @@ fn coordinates_left_out(surface: &Surface, round: u64) -> Vec<Score> {
         .into_iter()
         .map(|place| {
             let row = out[place];
-            let prediction = surface.predict_from(surface.features(row), keep, forest.as_ref());
+            let prediction = surface.predict_from(surface.features(row), &keep, forest.as_ref());
             score(surface, row, &prediction, true)
         })
         .collect()
@@ -202,7 +202,7 @@ fn beyond_the_rest(surface: &Surface, axis: usize) -> Vec<Score> {
 }
 
 /// The values of each axis, rising.
-pub struct Values([Vec<f64>; DIMS]);
+pub struct Values(pub [Vec<f64>; DIMS]);
 
 impl Values {
     /// The values of the rows that `keep` admits.

@@ -18,6 +18,7 @@ mod law;
 mod least_squares;
 mod menu;
 mod neighbours;
+mod ranks;
 mod surface;
 mod terms;
 mod trees;

@@ -6,6 +6,7 @@ use super::interval::{Calibration, Values};
 use super::kriging::median;
 use super::law::{Law, Machine, Point};
 use super::neighbours::Tree;
+use super::ranks;
 use super::trees::{Forest, Size, Traits};
 
 /// Rows that speak for a point: beyond 40 the error does not fall (H200, 250 to 5,000 rows) and time rises.
@@ -150,7 +151,7 @@ impl Surface {
 
     /// Predicts an op from all rows.
     pub fn predict(&self, op: &Features) -> Prediction {
-        self.predict_from(op, |_| true, self.forest.as_ref())
+        self.predict_from(op, &|_| true, self.forest.as_ref())
     }
 
     /// Predicts an op from the law and the residuals of the rows that `keep` admits.
@@ -162,7 +163,7 @@ impl Surface {
     pub fn predict_from(
         &self,
         op: &Features,
-        keep: impl Fn(usize) -> bool,
+        keep: &impl Fn(usize) -> bool,
         forest: Option<&Forest>,
     ) -> Prediction {
         let law = self.law.log(op);
@@ -173,6 +174,11 @@ impl Surface {
         let at = self.clamped(&at);
         let outside =
             std::array::from_fn(|axis| !(self.low[axis]..=self.high[axis]).contains(&op.coords[axis]));
+        if let Some(said) = ranks::beyond(self, op, keep, forest) {
+            let distance = apart(&op.coords, &self.clamped(&op.coords));
+            let sigma = self.drifted(said.sigma, distance);
+            return Prediction { sigma, is_new: true, outside, ..said };
+        }
         let mut prediction =
             Prediction { log: law, sigma: self.noise(), is_new: self.values.lack(op), outside };
         let near = self.tree.nearest(&self.law.point(&at), NEIGHBOURS, keep);
@@ -192,9 +198,7 @@ impl Surface {
             let nearest = near.iter().map(|other| apart(&op.coords, &self.features[other.row].coords));
             PRIOR_NOISE.hypot(PRIOR_DRIFT * nearest.fold(f64::INFINITY, f64::min).min(100.0))
         } else {
-            let distance = apart(&op.coords, &self.clamped(&op.coords));
-            let drift = 2.0 * (covariance.at(0.0) - covariance.at(distance));
-            residual.sigma.hypot(self.spread * drift.max(0.0).sqrt())
+            self.drifted(residual.sigma, apart(&op.coords, &self.clamped(&op.coords)))
         };
         prediction
     }
@@ -207,6 +211,18 @@ impl Surface {
     /// The standard deviation of one measurement, in log seconds.
     pub fn noise(&self) -> f64 {
         if self.has_few_rows() { PRIOR_NOISE } else { self.spread * self.law.covariance().nugget.sqrt() }
+    }
+
+    /// The standard deviation so many octaves beyond the box of the measured coordinates.
+    fn drifted(&self, sigma: f64, distance: f64) -> f64 {
+        let covariance = self.law.covariance();
+        let drift = 2.0 * (covariance.at(0.0) - covariance.at(distance));
+        sigma.hypot(self.spread * drift.max(0.0).sqrt())
+    }
+
+    /// The values of an axis, rising.
+    pub fn values(&self, axis: usize) -> &[f64] {
+        &self.values.0[axis]
     }
 
     fn clamped(&self, coords: &Coords) -> Coords {
