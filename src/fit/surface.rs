@@ -3,7 +3,7 @@
 use super::features::{Coords, DIMS, Features};
 use super::guard::{self, Peaks};
 use super::interval::{Calibration, Values};
-use super::kriging::median;
+use super::kriging::{Fading, median};
 use super::law::{Law, Machine, Point};
 use super::neighbours::Tree;
 use super::ranks;
@@ -37,6 +37,7 @@ pub struct Surface {
     values: Values,
     points: Vec<Point>,
     tree: Tree,
+    fading: Fading,
     traits: Vec<Traits>,
     forest: Option<Forest>,
     calibration: Calibration,
@@ -67,13 +68,24 @@ impl Surface {
     /// at least one.
     pub fn new(features: Vec<Features>, logs: Vec<f64>, machine: Machine) -> Surface {
         let law = Law::fit(&features, &logs, machine);
-        let mut surface = Surface::uncalibrated(features, logs, law);
-        surface.calibration = Calibration::of(&surface);
-        surface
+        let surface = Surface::laid_out(features, logs, law);
+        let (forest, calibration) = std::thread::scope(|scope| {
+            let forest = scope.spawn(|| surface.grow(|_| true));
+            let calibration = Calibration::of(&surface);
+            (forest.join().unwrap_or_default(), calibration)
+        });
+        Surface { forest, calibration, ..surface }
     }
 
     /// A surface whose intervals are those of its covariance.
     pub(super) fn uncalibrated(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
+        let surface = Surface::laid_out(features, logs, law);
+        let forest = surface.grow(|_| true);
+        Surface { forest, ..surface }
+    }
+
+    /// A surface without trees and calibration.
+    fn laid_out(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
         let residuals: Vec<f64> =
             features.iter().zip(&logs).map(|(features, log)| log - law.log(features)).collect();
         let mut away: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
@@ -85,14 +97,14 @@ impl Surface {
                 high[axis] = high[axis].max(row.coords[axis]);
             }
         }
-        let points: Vec<Point> = features.iter().map(|row| law.point(&row.coords)).collect();
+        let (points, traits): (Vec<Point>, Vec<Traits>) =
+            (features.iter()).map(|row| law.look(&row.coords)).map(|look| (look.point, look.traits)).unzip();
         let tree = Tree::new(&points);
         let calibration = Calibration::default();
-        let traits = features.iter().map(|row| law.traits(&row.coords)).collect();
         let values = Values::new(&features.iter().collect::<Vec<_>>());
+        let fading = Fading::of(&law.covariance());
         let peaks = Peaks::of(&features, &logs);
-        let forest = None;
-        let mut surface = Surface {
+        Surface {
             features,
             logs,
             law,
@@ -104,12 +116,11 @@ impl Surface {
             values,
             points,
             tree,
+            fading,
             traits,
-            forest,
+            forest: None,
             calibration,
-        };
-        surface.forest = surface.grow(|_| true);
-        surface
+        }
     }
 
     /// Rows of the surface.
@@ -181,7 +192,8 @@ impl Surface {
         }
         let mut prediction =
             Prediction { log: law, sigma: self.noise(), is_new: self.values.lack(op), outside };
-        let near = self.tree.nearest(&self.law.point(&at), NEIGHBOURS, keep);
+        let look = self.law.look(&at);
+        let near = self.tree.nearest(&look.point, NEIGHBOURS, keep);
         let same = near.iter().take_while(|other| other.distance2 == 0.0).count();
         if prediction.is_inside() && same > 0 {
             // The same sizes under another name: another dtype of a collective, other heads of a batch.
@@ -189,8 +201,8 @@ impl Surface {
             return prediction;
         }
         let covariance = self.law.covariance();
-        let residual = covariance.predict(&near, &self.points, &self.residuals, self.spread);
-        let stepped = forest.map(|forest| forest.predict(&self.law.traits(&at)));
+        let residual = covariance.predict(&self.fading, &near, &self.points, &self.residuals, self.spread);
+        let stepped = forest.map(|forest| forest.predict(&look.traits));
         let residual_log = stepped.map_or(residual.mean, |stepped| 0.5 * (stepped + residual.mean));
         let said = guard::between(law + residual_log, op, &near, &self.features, &self.logs);
         prediction.log = if said.is_finite() { said } else { law }.max(self.peaks.least(op));
