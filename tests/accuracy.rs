@@ -164,8 +164,8 @@ fn products() {
         let cases = [
             case("random", 30, at_random, (6.5, 24.0), (80.0, 99.0)),
             case("random", 250, at_random, (4.0, 15.0), RANDOM),
-            case("random", 1000, at_random, (3.2, 12.8), RANDOM),
-            case("random", 5000, at_random, (2.55, 11.0), RANDOM),
+            case("random", 1000, at_random, (3.15, 12.7), RANDOM),
+            case("random", 5000, at_random, (2.45, 11.0), RANDOM),
             case("unseen coordinates", 1000, unseen, (3.8, 14.0), OTHER),
             case("every other m, k, n", 100_000, every_other, (3.8, 13.5), OTHER),
             case("m <= 2048 to m >= 8192", 2000, beyond, (5.5, 18.0), BEYOND),

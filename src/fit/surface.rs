@@ -203,7 +203,10 @@ impl Surface {
         let covariance = self.law.covariance();
         let residual = covariance.predict(&self.fading, &near, &self.points, &self.residuals, self.spread);
         let stepped = forest.map(|forest| forest.predict(&look.traits));
-        let residual_log = stepped.map_or(residual.mean, |stepped| 0.5 * (stepped + residual.mean));
+        let residual_log = stepped.map_or(residual.mean, |stepped| {
+            let trees = self.share_of_trees();
+            trees * stepped + (1.0 - trees) * residual.mean
+        });
         let said = guard::between(law + residual_log, op, &near, &self.features, &self.logs);
         prediction.log = if said.is_finite() { said } else { law }.max(self.peaks.least(op));
         prediction.sigma = if self.has_few_rows() {
@@ -235,6 +238,13 @@ impl Surface {
     /// The values of an axis, rising.
     pub fn values(&self, axis: usize) -> &[f64] {
         &self.values.0[axis]
+    }
+
+    /// How much trees have to say beside the kriging: half, and more in large tables, whose steps they learn
+    /// better than any distance tells. With half throughout, 5,000 rows of the H200 table reach 2.47 % instead
+    /// of 2.38 %; with trees alone, 250 rows reach 3.9 % instead of 3.8 %.
+    fn share_of_trees(&self) -> f64 {
+        (0.5 + 0.1 * (self.rows() as f64 / 1000.0).log2()).clamp(0.5, 0.75)
     }
 
     fn clamped(&self, coords: &Coords) -> Coords {

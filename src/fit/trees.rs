@@ -7,7 +7,7 @@
 use super::draw;
 
 /// Features of a row, the unused ones 0.
-pub const TREE_DIMS: usize = 20;
+pub const TREE_DIMS: usize = 21;
 
 /// What the trees see of a row.
 pub type Traits = [f32; TREE_DIMS];
