@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::check::{self, CheckArgs};
 use super::import::{self, ImportArgs};
 use super::output::finish;
 use super::progress::Bar;
@@ -47,6 +48,8 @@ struct Cli {
 enum Command {
     /// Make a table of other people's logs
     Import(ImportArgs),
+    /// Tell how far a table's predictions are off
+    Check(CheckArgs),
 }
 
 #[derive(Args)]
@@ -103,6 +106,7 @@ pub fn calibrate() -> ExitCode {
     let cli = Cli::parse();
     let result = match (&cli.command, &cli.measure) {
         (Some(Command::Import(args)), _) => import::run(args),
+        (Some(Command::Check(args)), _) => check::check(args),
         (None, Some(args)) if args.backend == BackendArg::Cpu => cpu(args),
         (None, Some(args)) => cuda(args),
         // clap asks for --out before it comes to this

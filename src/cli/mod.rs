@@ -1,6 +1,7 @@
 //! The two programs: arguments in, text out.
 
 mod calibrate;
+mod check;
 mod evaluate;
 mod explain;
 mod import;

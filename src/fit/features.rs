@@ -17,7 +17,7 @@ const MOST_LOG2: (f64, f64) = (100.0, 60.0);
 
 /// An octave of ranks counts for as much as two of bytes: another ring is another algorithm. On the H200 table
 /// with every other size held out, the median error is 2.6 % so and 3.2 % without.
-const RANKS_STRETCH: f64 = 2.0;
+pub const RANKS_STRETCH: f64 = 2.0;
 
 /// Ops whose times lie on one surface: measured together they tell of each other.
 ///
@@ -95,6 +95,8 @@ pub enum Join {
 /// An op as a fit sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Features {
+    /// The op.
+    pub op: Op,
     /// Where it lies: log2 of m, k, n, batch; of rows, cols, top_k; of batch·heads, seq_q, seq_kv, head_dim;
     /// of bytes, ranks (stretched); of bytes.
     pub coords: Coords,
@@ -140,6 +142,6 @@ impl Features {
             Op::Kernel(_) | Op::Attention(_) => &[(0, 1)],
             Op::Collective(_) | Op::P2p(_) => &[],
         };
-        Some(Features { coords, work, join, spill })
+        Some(Features { op: *op, coords, work, join, spill })
     }
 }

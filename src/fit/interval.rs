@@ -2,6 +2,7 @@
 
 use super::draw;
 use super::features::{DIMS, Features};
+use super::jobs;
 use super::surface::{Prediction, Surface};
 
 /// The share of new measurements that an interval is to hold.
@@ -10,7 +11,7 @@ const SHARE: f64 = 0.9;
 /// The normal law's quantile of that share, which stands where rows are too few.
 const NORMAL: f64 = 1.645;
 
-/// Scores of each kind of fold; the 90th percentile of 600 is known to 2 %.
+/// Scores of each trial at most; the 90th percentile of 600 is known to 2 %.
 const MOST_SCORES: usize = 600;
 
 /// Fewer scores than this make no quantile.
@@ -19,8 +20,23 @@ const FEWEST_SCORES: usize = 8;
 /// With fewer scores than this the quantile is that of luck, and the normal law bounds it from below.
 const FEW_SCORES: usize = 20;
 
-/// Parts that folds divide rows, or the values of an axis, into.
+/// Parts that rows are dealt into.
 const FOLDS: u64 = 5;
+
+/// Of the values of an axis, one in so many is left out where coordinates are.
+const COORDINATE_SHARE: u64 = 4;
+
+/// An axis of fewer values keeps them all.
+const FEWEST_VALUES: usize = 5;
+
+/// Rows from which on two trials of a kind are enough: each has scores in plenty.
+const MANY_ROWS: usize = 4_000;
+
+/// Octaves of an axis that are left out to see how the rest extends, at most, and their share of its range.
+const BEYOND: (f64, f64) = (2.0, 0.25);
+
+/// Rows that an extension is tried from.
+const MOST_BELOW: usize = 3_000;
 
 /// No interval is narrower, in log seconds as a standard deviation: a second pass over the best published
 /// table differs by 0.6 % where it agrees best.
@@ -33,108 +49,191 @@ const MOST_HALF_WIDTH: f64 = 6.9;
 /// `|log residual| / sigma` of rows that were left out (Papadopoulos 2002; Lei 2018).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
-    inside: f64,
+    /// Ops whose every coordinate is that of a row.
+    seen: f64,
+    /// Ops within the range that have a coordinate of their own.
+    new: f64,
     /// Beyond the range of each axis.
     outside: [f64; DIMS],
 }
 
 impl Default for Calibration {
     fn default() -> Self {
-        Calibration { inside: NORMAL, outside: [NORMAL; DIMS] }
+        Calibration { seen: NORMAL, new: NORMAL, outside: [NORMAL; DIMS] }
     }
 }
 
+/// How rows are left out.
+#[derive(Clone, Copy)]
+enum Trial {
+    /// A part of the rows, dealt at random.
+    Rows(u64),
+    /// Of each axis some values, and all rows that have one of them; tried are those that have nothing else.
+    Coordinates(u64),
+    /// The upper end of an axis.
+    Beyond(usize),
+}
+
 impl Calibration {
-    /// Calibrates a surface.
-    ///
-    /// Inside the hull: rows left out at random, and rows left out with all that share their value of an axis
-    /// (a user's own shape shares none); the larger. Outside: the largest third of the values of an axis left
-    /// out and predicted by a surface of the rest, and never less than inside; an axis that cannot be tried
-    /// so, as all rows share its value, counts as the worst of the others.
+    /// Calibrates a surface: inside the hull on rows left out at random and on rows left out with all that
+    /// share a coordinate with them, each for the queries that are like them; outside on the upper end of each
+    /// axis, predicted by a surface of the rest, and never less than inside. An axis that cannot be tried so,
+    /// as all rows share its value, counts as the worst of the others.
     pub fn of(surface: &Surface) -> Calibration {
         if surface.has_few_rows() {
             return Calibration::default();
         }
-        let rows = draw::rows(surface.rows(), MOST_SCORES, 2);
-        let random = rows.iter().map(|row| {
-            let fold = |row: usize| draw::mix(3, row as u64) % FOLDS;
-            score(
-                surface,
-                *row,
-                &surface.predict_from(surface.features(*row), |other| fold(other) != fold(*row)),
-            )
+        let rounds = if surface.rows() < MANY_ROWS { FOLDS } else { 1 };
+        let trials: Vec<Trial> = (0..rounds)
+            .map(Trial::Rows)
+            .chain((0..rounds).map(Trial::Coordinates))
+            .chain((0..DIMS).map(Trial::Beyond))
+            .collect();
+        let done = jobs::run(trials.len(), |index| match trials[index] {
+            Trial::Rows(fold) => left_out(surface, fold),
+            Trial::Coordinates(round) => coordinates_left_out(surface, round),
+            Trial::Beyond(axis) => beyond_the_rest(surface, axis),
         });
-        let mut inside = quantile(random.collect()).unwrap_or(NORMAL);
-        if rows.len() < FEW_SCORES {
-            inside = inside.max(NORMAL);
-        }
-        let mut outside = [None; DIMS];
-        for (axis, of_axis) in outside.iter_mut().enumerate() {
-            let values = values(surface, axis);
-            inside = inside.max(quantile(whole_values(surface, axis, &values)).unwrap_or(0.0));
-            *of_axis = quantile(beyond_the_rest(surface, axis, &values));
-        }
-        let worst = outside.iter().flatten().fold(inside, |a, b| a.max(*b));
-        Calibration { inside, outside: outside.map(|of_axis| of_axis.map_or(worst, |q| q.max(inside))) }
+        let scores = |wanted: fn(&Trial) -> bool, new: Option<bool>| -> Vec<f64> {
+            let of_trials = trials.iter().zip(&done).filter(|(trial, _)| wanted(trial));
+            let all = of_trials.flat_map(|(_, scores)| scores);
+            all.filter(|score| new.is_none_or(|new| score.is_new == new)).map(|score| score.size).collect()
+        };
+        let within = |trial: &Trial| !matches!(trial, Trial::Beyond(_));
+        let all = bounded(scores(within, None)).unwrap_or(NORMAL);
+        let seen = bounded(scores(within, Some(false))).unwrap_or(all);
+        let new = bounded(scores(within, Some(true))).unwrap_or(all).max(seen);
+        let outside: [Option<f64>; DIMS] = std::array::from_fn(|axis| {
+            let of_axis =
+                trials.iter().position(|trial| matches!(trial, Trial::Beyond(other) if *other == axis));
+            quantile(of_axis.map_or(Vec::new(), |at| done[at].iter().map(|score| score.size).collect()))
+        });
+        let worst = outside.iter().flatten().fold(new, |a, b| a.max(*b));
+        Calibration { seen, new, outside: outside.map(|of_axis| of_axis.map_or(worst, |q| q.max(new))) }
     }
 
     /// Half the width of the 90 % interval of a prediction, in log seconds.
     pub fn half_width(&self, prediction: &Prediction) -> f64 {
+        let inside = if prediction.is_new { self.new } else { self.seen };
         let beyond = self.outside.iter().zip(&prediction.outside).filter(|(_, outside)| **outside);
-        let quantile = beyond.fold(self.inside, |widest, (of_axis, _)| widest.max(*of_axis));
+        let quantile = beyond.fold(inside, |widest, (of_axis, _)| widest.max(*of_axis));
         (quantile * prediction.sigma.max(LEAST_SIGMA)).min(MOST_HALF_WIDTH)
     }
 }
 
-fn score(surface: &Surface, row: usize, prediction: &Prediction) -> f64 {
-    (surface.log(row) - prediction.log).abs() / prediction.sigma.max(LEAST_SIGMA)
+/// How far off a row was.
+struct Score {
+    size: f64,
+    is_new: bool,
 }
 
-/// The values of an axis, rising.
-fn values(surface: &Surface, axis: usize) -> Vec<f64> {
-    let mut values: Vec<f64> = (0..surface.rows()).map(|row| surface.features(row).coords[axis]).collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.dedup();
-    values
+fn score(surface: &Surface, row: usize, prediction: &Prediction, is_new: bool) -> Score {
+    let size = (surface.log(row) - prediction.log).abs() / prediction.sigma.max(LEAST_SIGMA);
+    Score { size, is_new }
 }
 
-/// Scores of rows predicted without any row of their value, or of a fifth of the other values. The smallest
-/// and the largest value stay: without them it would be an extrapolation.
-fn whole_values(surface: &Surface, axis: usize, values: &[f64]) -> Vec<f64> {
-    let [smallest, .., largest] = values else { return Vec::new() };
-    let value = |row: usize| surface.features(row).coords[axis];
-    let fold = |row: usize| draw::mix(4, value(row).to_bits()) % FOLDS;
-    draw::rows(surface.rows(), MOST_SCORES, 5)
+fn left_out(surface: &Surface, fold: u64) -> Vec<Score> {
+    let keep = |row: usize| draw::mix(3, row as u64) % FOLDS != fold;
+    let forest = surface.grow(keep);
+    let values = Values::of(surface, keep);
+    let out: Vec<usize> = (0..surface.rows()).filter(|row| !keep(*row)).collect();
+    draw::rows(out.len(), MOST_SCORES, 2)
         .into_iter()
-        .filter(|row| *smallest < value(*row) && value(*row) < *largest)
-        .map(|row| {
-            let keep = |other: usize| {
-                fold(other) != fold(row) || value(other) == *smallest || value(other) == *largest
-            };
-            score(surface, row, &surface.predict_from(surface.features(row), keep))
+        .map(|place| {
+            let (row, features) = (out[place], surface.features(out[place]));
+            let prediction = surface.predict_from(features, &keep, forest.as_ref());
+            score(surface, row, &prediction, values.lack(features))
         })
         .collect()
 }
 
-/// Scores of the rows with the largest third of the values, predicted by a surface of the others.
-fn beyond_the_rest(surface: &Surface, axis: usize, values: &[f64]) -> Vec<f64> {
-    if values.len() < 2 {
-        return Vec::new();
+/// The smallest and the largest value of an axis stay: without them it would be an extrapolation.
+fn coordinates_left_out(surface: &Surface, round: u64) -> Vec<Score> {
+    let values = Values::of(surface, |_| true);
+    let tried: Vec<usize> = (0..DIMS).filter(|axis| values.0[*axis].len() >= FEWEST_VALUES).collect();
+    let held = |row: usize, axis: usize| {
+        let value = surface.features(row).coords[axis];
+        let of_axis = &values.0[axis];
+        let is_end = Some(&value) == of_axis.first() || Some(&value) == of_axis.last();
+        !is_end && draw::mix(round << 8 | axis as u64, value.to_bits()).is_multiple_of(COORDINATE_SHARE)
+    };
+    let keep = |row: usize| !tried.iter().any(|axis| held(row, *axis));
+    let rows =
+        |test: &dyn Fn(usize) -> bool| (0..surface.rows()).filter(|row| test(*row)).collect::<Vec<_>>();
+    // in a scattered table hardly a row has nothing else: then one such coordinate must do
+    let mut out = rows(&|row| !tried.is_empty() && tried.iter().all(|axis| held(row, *axis)));
+    if out.len() < FEWEST_SCORES {
+        out = rows(&|row| !keep(row));
     }
-    let edge = values[(values.len() * 2).div_ceil(3) - 1].min(values[values.len() - 2]);
+    let forest = surface.grow(keep);
+    draw::rows(out.len(), MOST_SCORES, 5)
+        .into_iter()
+        .map(|place| {
+            let row = out[place];
+            let prediction = surface.predict_from(surface.features(row), &keep, forest.as_ref());
+            score(surface, row, &prediction, true)
+        })
+        .collect()
+}
+
+/// Scores of the rows at the upper end of an axis, predicted by a surface of the others.
+fn beyond_the_rest(surface: &Surface, axis: usize) -> Vec<Score> {
+    let values = Values::of(surface, |_| true);
+    let (Some(first), Some(last)) = (values.0[axis].first(), values.0[axis].last()) else {
+        return Vec::new();
+    };
+    let (octaves, share) = BEYOND;
+    let edge = last - octaves.min(share * (last - first));
     let (below, above): (Vec<usize>, Vec<usize>) =
         (0..surface.rows()).partition(|row| surface.features(*row).coords[axis] <= edge);
+    let below: Vec<usize> =
+        draw::rows(below.len(), MOST_BELOW, 7).into_iter().map(|place| below[place]).collect();
     let features: Vec<Features> = below.iter().map(|row| *surface.features(*row)).collect();
+    if above.is_empty() || Surface::are_few(features.len()) {
+        return Vec::new();
+    }
     let logs: Vec<f64> = below.iter().map(|row| surface.log(*row)).collect();
     let law = surface.law().refit(&features, &logs);
     let rest = Surface::uncalibrated(features, logs, law);
-    if rest.has_few_rows() {
-        return Vec::new();
-    }
     draw::rows(above.len(), MOST_SCORES, 6)
         .into_iter()
-        .map(|place| score(surface, above[place], &rest.predict(surface.features(above[place]))))
+        .map(|place| score(surface, above[place], &rest.predict(surface.features(above[place])), true))
         .collect()
+}
+
+/// The values of each axis, rising.
+pub struct Values(pub [Vec<f64>; DIMS]);
+
+impl Values {
+    /// The values of the rows that `keep` admits.
+    pub fn of(surface: &Surface, keep: impl Fn(usize) -> bool) -> Values {
+        let rows: Vec<&Features> =
+            (0..surface.rows()).filter(|row| keep(*row)).map(|row| surface.features(row)).collect();
+        Values::new(&rows)
+    }
+
+    /// The values of `rows`.
+    pub fn new(rows: &[&Features]) -> Values {
+        Values(std::array::from_fn(|axis| {
+            let mut values: Vec<f64> = rows.iter().map(|row| row.coords[axis]).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values.dedup();
+            values
+        }))
+    }
+
+    /// Whether an op has a coordinate that no row has.
+    pub fn lack(&self, op: &Features) -> bool {
+        let known =
+            |axis: usize| self.0[axis].binary_search_by(|value| value.total_cmp(&op.coords[axis])).is_ok();
+        !(0..DIMS).all(known)
+    }
+}
+
+/// A quantile that few scores do not take below that of the normal law.
+fn bounded(scores: Vec<f64>) -> Option<f64> {
+    let few = scores.len() < FEW_SCORES;
+    quantile(scores).map(|quantile| if few { quantile.max(NORMAL) } else { quantile })
 }
 
 /// The conformal quantile of `SHARE`, with the correction for a finite number of scores; `None` of too few.

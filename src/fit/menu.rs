@@ -111,6 +111,8 @@ pub struct Choice {
     pub tile: f64,
     /// Places of all waves over tiles: 1 where the last wave is full.
     pub idle: f64,
+    /// Parts that k is split into.
+    pub split: f64,
 }
 
 impl Menu {
@@ -175,7 +177,7 @@ impl Menu {
         let tiles_m = TILE_M.map(|tile| ceil(m / tile) * batch);
         let tiles_n = TILE_N.map(|tile| ceil(n / tile));
         let steps = k * self.element_bytes / STEP_BYTES;
-        let mut best = Choice { micros: f64::INFINITY, comp: 0.0, mem, tile: 1.0, idle: 1.0 };
+        let mut best = Choice { micros: f64::INFINITY, comp: 0.0, mem, tile: 1.0, idle: 1.0, split: 1.0 };
         for split in SPLITS {
             let kb = ceil(steps / split);
             let reduce =
@@ -200,7 +202,7 @@ impl Menu {
             let work = longer * (1.0 + (shorter / longer).powf(q)).powf(1.0 / q);
             let micros = of.launch + work + reduce;
             if micros < best.micros {
-                best = Choice { micros, comp, mem, tile, idle };
+                best = Choice { micros, comp, mem, tile, idle, split };
             }
         }
         let long = (best.micros / 50.0).log10().clamp(0.0, 1.5);

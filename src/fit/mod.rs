@@ -6,17 +6,22 @@
 //! `t = law(op)·exp(residual(op))`, in seconds. A fit is a pure function of the set of rows: their order does
 //! not matter, and the same rows give the same bits.
 
+pub mod check;
 mod draw;
 mod features;
+mod guard;
 mod holdout;
 mod interval;
+mod jobs;
 mod kriging;
 mod law;
 mod least_squares;
 mod menu;
 mod neighbours;
+mod ranks;
 mod surface;
 mod terms;
+mod trees;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};

@@ -1,10 +1,13 @@
 //! One surface: the rows of a key, the law fitted to them, and what the law leaves over.
 
 use super::features::{Coords, DIMS, Features};
-use super::interval::Calibration;
-use super::kriging::median;
+use super::guard::{self, Peaks};
+use super::interval::{Calibration, Values};
+use super::kriging::{Fading, median};
 use super::law::{Law, Machine, Point};
 use super::neighbours::Tree;
+use super::ranks;
+use super::trees::{Forest, Size, Traits};
 
 /// Rows that speak for a point: beyond 40 the error does not fall (H200, 250 to 5,000 rows) and time rises.
 const NEIGHBOURS: usize = 40;
@@ -28,10 +31,15 @@ pub struct Surface {
     residuals: Vec<f64>,
     /// Robust standard deviation of the residuals about 0.
     spread: f64,
+    peaks: Peaks,
     low: Coords,
     high: Coords,
+    values: Values,
     points: Vec<Point>,
     tree: Tree,
+    fading: Fading,
+    traits: Vec<Traits>,
+    forest: Option<Forest>,
     calibration: Calibration,
 }
 
@@ -42,6 +50,8 @@ pub struct Prediction {
     pub log: f64,
     /// Its standard deviation by the covariance, before calibration.
     pub sigma: f64,
+    /// Whether it has a coordinate that no row has.
+    pub is_new: bool,
     /// Along which axes the point lies outside the range of what was measured.
     pub outside: [bool; DIMS],
 }
@@ -58,13 +68,24 @@ impl Surface {
     /// at least one.
     pub fn new(features: Vec<Features>, logs: Vec<f64>, machine: Machine) -> Surface {
         let law = Law::fit(&features, &logs, machine);
-        let mut surface = Surface::uncalibrated(features, logs, law);
-        surface.calibration = Calibration::of(&surface);
-        surface
+        let surface = Surface::laid_out(features, logs, law);
+        let (forest, calibration) = std::thread::scope(|scope| {
+            let forest = scope.spawn(|| surface.grow(|_| true));
+            let calibration = Calibration::of(&surface);
+            (forest.join().unwrap_or_default(), calibration)
+        });
+        Surface { forest, calibration, ..surface }
     }
 
     /// A surface whose intervals are those of its covariance.
     pub(super) fn uncalibrated(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
+        let surface = Surface::laid_out(features, logs, law);
+        let forest = surface.grow(|_| true);
+        Surface { forest, ..surface }
+    }
+
+    /// A surface without trees and calibration.
+    fn laid_out(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
         let residuals: Vec<f64> =
             features.iter().zip(&logs).map(|(features, log)| log - law.log(features)).collect();
         let mut away: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
@@ -76,10 +97,30 @@ impl Surface {
                 high[axis] = high[axis].max(row.coords[axis]);
             }
         }
-        let points: Vec<Point> = features.iter().map(|row| law.point(&row.coords)).collect();
+        let (points, traits): (Vec<Point>, Vec<Traits>) =
+            (features.iter()).map(|row| law.look(&row.coords)).map(|look| (look.point, look.traits)).unzip();
         let tree = Tree::new(&points);
         let calibration = Calibration::default();
-        Surface { features, logs, law, residuals, spread, low, high, points, tree, calibration }
+        let values = Values::new(&features.iter().collect::<Vec<_>>());
+        let fading = Fading::of(&law.covariance());
+        let peaks = Peaks::of(&features, &logs);
+        Surface {
+            features,
+            logs,
+            law,
+            residuals,
+            spread,
+            peaks,
+            low,
+            high,
+            values,
+            points,
+            tree,
+            fading,
+            traits,
+            forest: None,
+            calibration,
+        }
     }
 
     /// Rows of the surface.
@@ -89,7 +130,12 @@ impl Surface {
 
     /// Whether the rows are too few to learn the error from.
     pub fn has_few_rows(&self) -> bool {
-        self.rows() < FEW_ROWS
+        Surface::are_few(self.rows())
+    }
+
+    /// Whether so many rows are too few to learn the error from.
+    pub const fn are_few(rows: usize) -> bool {
+        rows < FEW_ROWS
     }
 
     /// The base law.
@@ -107,9 +153,16 @@ impl Surface {
         self.logs[row]
     }
 
+    /// The forest of the rows that `keep` admits; `None` where they are too few.
+    pub fn grow(&self, keep: impl Fn(usize) -> bool) -> Option<Forest> {
+        let rows: Vec<u32> = (0..self.rows()).filter(|row| keep(*row)).map(|row| row as u32).collect();
+        let size = Size::of(rows.len())?;
+        Some(Forest::fit(&self.traits, &self.residuals, &rows, size))
+    }
+
     /// Predicts an op from all rows.
     pub fn predict(&self, op: &Features) -> Prediction {
-        self.predict_from(op, |_| true)
+        self.predict_from(op, &|_| true, self.forest.as_ref())
     }
 
     /// Predicts an op from the law and the residuals of the rows that `keep` admits.
@@ -118,7 +171,12 @@ impl Surface {
     /// and the residual that of the nearest point of the box: so the time does not jump at the edge and follows
     /// the law's straight tail. The residual's error there grows by the variogram `2·(C(0) − C(d))` over the
     /// distance d, as the true residual may drift away from its value at the edge.
-    pub fn predict_from(&self, op: &Features, keep: impl Fn(usize) -> bool) -> Prediction {
+    pub fn predict_from(
+        &self,
+        op: &Features,
+        keep: &impl Fn(usize) -> bool,
+        forest: Option<&Forest>,
+    ) -> Prediction {
         let law = self.law.log(op);
         let mut at = op.coords;
         for (from, to) in op.spill {
@@ -127,8 +185,15 @@ impl Surface {
         let at = self.clamped(&at);
         let outside =
             std::array::from_fn(|axis| !(self.low[axis]..=self.high[axis]).contains(&op.coords[axis]));
-        let mut prediction = Prediction { log: law, sigma: self.noise(), outside };
-        let near = self.tree.nearest(&self.law.point(&at), NEIGHBOURS, keep);
+        if let Some(said) = ranks::beyond(self, op, keep, forest) {
+            let distance = apart(&op.coords, &self.clamped(&op.coords));
+            let sigma = self.drifted(said.sigma, distance);
+            return Prediction { sigma, is_new: true, outside, ..said };
+        }
+        let mut prediction =
+            Prediction { log: law, sigma: self.noise(), is_new: self.values.lack(op), outside };
+        let look = self.law.look(&at);
+        let near = self.tree.nearest(&look.point, NEIGHBOURS, keep);
         let same = near.iter().take_while(|other| other.distance2 == 0.0).count();
         if prediction.is_inside() && same > 0 {
             // The same sizes under another name: another dtype of a collective, other heads of a batch.
@@ -136,15 +201,19 @@ impl Surface {
             return prediction;
         }
         let covariance = self.law.covariance();
-        let residual = covariance.predict(&near, &self.points, &self.residuals, self.spread);
-        prediction.log = law + residual.mean;
+        let residual = covariance.predict(&self.fading, &near, &self.points, &self.residuals, self.spread);
+        let stepped = forest.map(|forest| forest.predict(&look.traits));
+        let residual_log = stepped.map_or(residual.mean, |stepped| {
+            let trees = self.share_of_trees();
+            trees * stepped + (1.0 - trees) * residual.mean
+        });
+        let said = guard::between(law + residual_log, op, &near, &self.features, &self.logs);
+        prediction.log = if said.is_finite() { said } else { law }.max(self.peaks.least(op));
         prediction.sigma = if self.has_few_rows() {
             let nearest = near.iter().map(|other| apart(&op.coords, &self.features[other.row].coords));
             PRIOR_NOISE.hypot(PRIOR_DRIFT * nearest.fold(f64::INFINITY, f64::min).min(100.0))
         } else {
-            let distance = apart(&op.coords, &self.clamped(&op.coords));
-            let drift = 2.0 * (covariance.at(0.0) - covariance.at(distance));
-            residual.sigma.hypot(self.spread * drift.max(0.0).sqrt())
+            self.drifted(residual.sigma, apart(&op.coords, &self.clamped(&op.coords)))
         };
         prediction
     }
@@ -157,6 +226,25 @@ impl Surface {
     /// The standard deviation of one measurement, in log seconds.
     pub fn noise(&self) -> f64 {
         if self.has_few_rows() { PRIOR_NOISE } else { self.spread * self.law.covariance().nugget.sqrt() }
+    }
+
+    /// The standard deviation so many octaves beyond the box of the measured coordinates.
+    fn drifted(&self, sigma: f64, distance: f64) -> f64 {
+        let covariance = self.law.covariance();
+        let drift = 2.0 * (covariance.at(0.0) - covariance.at(distance));
+        sigma.hypot(self.spread * drift.max(0.0).sqrt())
+    }
+
+    /// The values of an axis, rising.
+    pub fn values(&self, axis: usize) -> &[f64] {
+        &self.values.0[axis]
+    }
+
+    /// How much trees have to say beside the kriging: half, and more in large tables, whose steps they learn
+    /// better than any distance tells. With half throughout, 5,000 rows of the H200 table reach 2.47 % instead
+    /// of 2.38 %; with trees alone, 250 rows reach 3.9 % instead of 3.8 %.
+    fn share_of_trees(&self) -> f64 {
+        (0.5 + 0.1 * (self.rows() as f64 / 1000.0).log2()).clamp(0.5, 0.75)
     }
 
     fn clamped(&self, coords: &Coords) -> Coords {

@@ -1,5 +1,6 @@
 //! What people and programs read. Nothing is computed here that is not shown.
 
+mod accuracy;
 mod artifacts;
 mod breakdown;
 mod checks;
@@ -17,6 +18,7 @@ mod perfetto;
 mod rows;
 mod svg;
 
+pub use accuracy::{accuracy, accuracy_json};
 pub use artifacts::artifacts;
 pub use checks::{checks, checks_json};
 pub use compare::compare;
