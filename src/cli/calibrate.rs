@@ -1,82 +1,32 @@
 //! `calibrate`: measures this machine into a cost table.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
+use anyhow::{Context, anyhow, bail};
+use clap::Parser;
 
+use super::arguments::{BackendArg, CacheArg, Cli, PolicyArg, about};
+use super::evaluate::read_plan;
+use super::journal::Journal;
 use super::output::finish;
 use super::progress::Bar;
 use crate::calibrate::{self as pipeline, Order};
+use crate::dtype::Dtype;
 use crate::evaluate::{self, Overrides};
 use crate::fit::Fit;
 use crate::measure::Backend;
-use crate::measure::campaign::Outcome;
+use crate::measure::campaign::{Outcome, SkipReason};
+use crate::measure::sampler::Sampling;
 use crate::plan::{self, Plan};
 use crate::report;
 use crate::source::Source;
 use crate::table::Table;
 
 /// Seed of all random data, so that two runs work on the same numbers.
-#[cfg(feature = "cpu")]
+#[cfg(any(feature = "cpu", feature = "cuda"))]
 const SEED: u64 = 1;
-
-/// Budget of a processor's campaign.
-const DEFAULT_BUDGET: &str = "60s";
-
-/// Measure real products, kernels, attention and collectives into a cost table with error bars.
-#[derive(Parser)]
-#[command(name = "calibrate", version = version())]
-struct Cli {
-    /// What to measure; CUDA devices unless said otherwise
-    #[arg(long, value_enum, default_value_t)]
-    backend: BackendArg,
-    /// Devices that plans will use: collectives are measured among up to this many
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
-    gpus: u64,
-    /// The table to write
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Time for everything: 90, 90s, 5min, 1h
-    #[arg(long, default_value = DEFAULT_BUDGET, value_parser = duration)]
-    budget: Duration,
-    /// How often each op is measured anew
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    passes: u32,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum BackendArg {
-    /// NVIDIA GPUs
-    #[default]
-    Cuda,
-    /// This machine's processor, one device with all its cores
-    Cpu,
-}
-
-const fn version() -> &'static str {
-    concat!(env!("CARGO_PKG_VERSION"), " (", env!("GETTIME_COMMIT"), ", ", env!("GETTIME_TARGET"), ")")
-}
-
-/// Reads `90`, `90s`, `5min` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit.trim() {
-        "" | "s" => 1.0,
-        "min" | "m" => 60.0,
-        "h" => 3600.0,
-        other => return Err(format!("\"{other}\" is not a unit of time; use s, min or h")),
-    };
-    let seconds: f64 = number.parse().map_err(|_| format!("\"{number}\" is not a number"))?;
-    if !(1.0..=1e6).contains(&(seconds * scale)) {
-        return Err("a budget is between 1 s and 1,000,000 s".to_owned());
-    }
-    Ok(Duration::from_secs_f64(seconds * scale))
-}
 
 /// Runs the program.
 pub fn calibrate() -> ExitCode {
@@ -88,21 +38,57 @@ pub fn calibrate() -> ExitCode {
     finish("calibrate", result)
 }
 
+#[cfg(feature = "cuda")]
 fn cuda(cli: &Cli) -> anyhow::Result<String> {
-    let instead = format!(
+    use crate::measure::cuda::{Cache, Cuda, Missing, Policy, Settings, Unavailable};
+    let settings = Settings {
+        cache: match cli.cache {
+            CacheArg::Hot => Cache::Hot,
+            CacheArg::Cold => Cache::Cold,
+            CacheArg::WeightsCold => Cache::WeightsCold,
+        },
+        policy: match cli.policy {
+            PolicyArg::Heuristic => Policy::Heuristic,
+            PolicyArg::BestOf8 => Policy::BestOf8,
+        },
+        allow_shared: cli.allow_shared,
+        seed: SEED,
+    };
+    let plans = plans(cli, |_| true)?;
+    let dtypes = if cli.dtype.is_empty() { vec![Dtype::Bf16] } else { cli.dtype.clone() };
+    writable(&cli.out)?;
+    let instead = instead(cli);
+    let mut backend = Cuda::open(settings).map_err(|error| match error {
+        Unavailable::Missing(Missing::Driver) => {
+            anyhow!("no CUDA driver on this machine ({})\n{instead}", Missing::Driver)
+        }
+        error @ Unavailable::InUse { .. } => anyhow!("{error}"),
+        error => anyhow!("{error}\n{instead}"),
+    })?;
+    let sampling =
+        Sampling { least: 20, half_width: 0.005, warm_up: Duration::from_millis(15), ..Sampling::default() };
+    let order = Order { plans, dtypes, sampling, most_case_seconds: 0.06, ..order(cli) };
+    measure(cli, &mut backend, &order)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(cli: &Cli) -> anyhow::Result<String> {
+    bail!("this build has no backend for GPUs; build it with --features cuda\n{}", instead(cli))
+}
+
+fn instead(cli: &Cli) -> String {
+    format!(
         "  measure this machine's processor instead:  calibrate --backend cpu --gpus {} --out {}",
         cli.gpus,
         cli.out.display()
-    );
-    match crate::measure::cuda::find_driver() {
-        Err(missing) => bail!("no CUDA driver on this machine ({missing})\n{instead}"),
-        Ok(()) => bail!("there is a CUDA driver, but this version measures processors only\n{instead}"),
-    }
+    )
 }
 
 #[cfg(feature = "cpu")]
 fn cpu(cli: &Cli) -> anyhow::Result<String> {
-    measure(cli, &mut crate::measure::cpu::Cpu::new(SEED))
+    // Ranks are threads here: of more of them than devices are asked for nothing can be told.
+    let order = Order { plans: plans(cli, |plan| plan.gpus <= cli.gpus)?, ..order(cli) };
+    measure(cli, &mut crate::measure::cpu::Cpu::new(SEED), &order)
 }
 
 #[cfg(not(feature = "cpu"))]
@@ -110,35 +96,84 @@ fn cpu(_: &Cli) -> anyhow::Result<String> {
     bail!("this build has no processor backend; build it with --features cpu")
 }
 
-#[cfg_attr(not(feature = "cpu"), allow(dead_code))]
-fn measure(cli: &Cli, backend: &mut dyn Backend) -> anyhow::Result<String> {
-    // better now than after the measuring
-    writable(&cli.out)?;
-    let device = backend.device();
-    eprintln!("{} × {} · budget {:.0?}", cli.gpus, device.name, cli.budget);
-    let order = Order { gpus: cli.gpus, budget: cli.budget, passes: cli.passes };
-    let campaign = pipeline::prepare(backend, &order)?;
-    eprintln!("{} cases: {}", campaign.ops.len(), by_family(&campaign.ops));
-    let mut bar = Bar::start();
-    let about = about(cli, backend.name());
-    let (table, outcome) = pipeline::run(backend, &campaign, about, &mut |p| bar.show(&p))?;
-    bar.finish();
-    table.write(&cli.out)?;
-    summary(&table, &outcome, cli)
+#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
+fn order(cli: &Cli) -> Order {
+    Order {
+        gpus: cli.gpus,
+        budget: cli.budget(),
+        passes: cli.passes,
+        dtypes: cli.dtype.clone(),
+        plans: Vec::new(),
+        sampling: Sampling::default(),
+        most_case_seconds: 3e-3,
+    }
 }
 
-/// What a table's header says of its run.
-fn about(cli: &Cli, backend: &str) -> toml::Table {
-    let command = format!(
-        "calibrate --backend {backend} --gpus {} --out {} --budget {}s --passes {}",
-        cli.gpus,
-        cli.out.display(),
-        cli.budget.as_secs_f64(),
-        cli.passes
-    );
-    let date = time::OffsetDateTime::now_utc().date().to_string();
-    let entries = [("command", command), ("version", version().to_owned()), ("date", date)];
-    entries.into_iter().map(|(key, value)| (key.to_owned(), toml::Value::String(value))).collect()
+/// The plans asked for, or those of the built-in ones that are wanted.
+#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
+fn plans(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Vec<Plan>> {
+    if !cli.plans.is_empty() {
+        return cli.plans.iter().map(|name| read_plan(name)).collect();
+    }
+    let built_in = plan::BUILT_IN.iter().map(|(name, text)| Ok(Plan::parse(name, text)?));
+    built_in.filter(|plan| plan.as_ref().map_or(true, &wanted)).collect()
+}
+
+#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
+fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Result<String> {
+    // better now than after the measuring
+    writable(&cli.out)?;
+    for dtype in &order.dtypes {
+        let known = backend.dtypes();
+        if !known.contains(dtype) {
+            let known: Vec<&str> = known.iter().map(|known| known.name()).collect();
+            bail!("{dtype} cannot be measured here; {} can", known.join(", "));
+        }
+    }
+    let device = backend.device();
+    eprintln!("{} × {} · budget {:.0?}", cli.gpus, device.name, cli.budget());
+    let campaign = pipeline::prepare(backend, order)?;
+    let (ops, minutes) = (&campaign.ops, campaign.estimate.as_secs_f64() / 60.0);
+    let of_plans = format!("{} for {} plans", campaign.of_plans, order.plans.len());
+    eprintln!("{} cases, {of_plans}: {} · about {minutes:.1} min", ops.len(), by_family(ops));
+    let mut bar = Bar::start();
+    let mut table = pipeline::table(backend, &campaign, about(cli));
+    let mut journal = Journal::new(&cli.out, table.clone());
+    let mut unwritten = None;
+    let outcome = pipeline::run(backend, &campaign, &mut |progress| {
+        bar.show(&progress);
+        if let Some(Err(error)) = progress.record.map(|record| journal.note(record)) {
+            unwritten = Some(error); // the next row tries again
+        }
+    });
+    bar.finish();
+    if let Err(error) = journal.flush() {
+        unwritten = Some(error);
+    }
+    if let Some(error) = unwritten {
+        eprintln!("calibrate: {error}");
+    }
+    let outcome = outcome.with_context(|| journal.whereabouts())?;
+    if let Some(failure) = &outcome.failure {
+        bail!("{failure}\n  {}", journal.whereabouts());
+    }
+    table.records.clone_from(&outcome.records);
+    table.write(&cli.out)?;
+    journal.finish();
+    let text = summary(&table, &outcome, cli)?;
+    let refused = outcome.skipped.iter().filter(|skipped| matches!(skipped.reason, SkipReason::Refused(_)));
+    let refused: Vec<String> = refused.map(|skipped| format!("{} {}", skipped.op, skipped.reason)).collect();
+    match refused.as_slice() {
+        [] => Ok(text),
+        [first, ..] => {
+            print!("{text}");
+            bail!(
+                "{} ops could not be measured, the others are in {}\n  {first}",
+                refused.len(),
+                cli.out.display()
+            )
+        }
+    }
 }
 
 fn writable(out: &std::path::Path) -> anyhow::Result<()> {

@@ -162,7 +162,11 @@ fn source(args: &SourceArgs) -> anyhow::Result<Source> {
     Ok(Source::from_tables(&paths, fallback)?)
 }
 
-fn read_plan(name: &str) -> anyhow::Result<Plan> {
+/// A built-in plan, or the plan in a file.
+///
+/// # Errors
+/// When there is none of that name, or the file is no valid plan.
+pub(super) fn read_plan(name: &str) -> anyhow::Result<Plan> {
     if let Some((name, text)) = plan::BUILT_IN.iter().find(|(n, _)| *n == name) {
         return Ok(Plan::parse(name, text)?);
     }

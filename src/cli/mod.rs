@@ -1,7 +1,9 @@
 //! The two programs: arguments in, text out.
 
+mod arguments;
 mod calibrate;
 mod evaluate;
+mod journal;
 mod output;
 mod progress;
 
