@@ -10,6 +10,7 @@ use crate::measure::{Backend, MeasureError};
 use crate::op::{Collective, CollectiveKind, Gemm, Kernel, KernelKind, Op};
 use crate::plan::{self, Choice, Plan};
 use crate::table::{Record, Table};
+use crate::units::Seconds;
 
 /// What is asked of a campaign.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Order {
     pub dtypes: Vec<Dtype>,
     /// The plans whose ops come before the general grid.
     pub plans: Vec<Plan>,
+    /// Ops that come before those, just as they are.
+    pub ops: Vec<Op>,
     /// When the samples of one op in one pass are enough.
     pub sampling: Sampling,
     /// What measuring an op without work takes at most, in seconds.
@@ -90,6 +93,15 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
         let wanted = needed(backend, order, dtype);
         // what the backend cannot run fits in no memory
         let need = |op: &Op| if backend.supports(op).is_ok() { backend.need(op) } else { u128::MAX };
+        let mut bounds = bounds;
+        for op in order.ops.iter().filter(|op| op.dtype() == Some(dtype)) {
+            let cost = bounds.cost(op);
+            if need(op) <= u128::from(bounds.memory_bytes) && cost <= bounds.budget_seconds {
+                bounds.budget_seconds -= cost;
+                seconds += cost;
+                campaign.ops.push(*op);
+            }
+        }
         let choice = grid::choose(&wanted, &bounds, need);
         seconds += choice.ops.iter().map(|op| bounds.cost(op)).sum::<f64>();
         campaign.of_plans += choice.of_plans;
@@ -99,6 +111,28 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
     campaign.estimate =
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).min(campaign.limits.budget);
     Ok(campaign)
+}
+
+/// Runs ops of every kind at small and awkward sizes, compares their results, and times each once: in these element
+/// types, or where none is named in all that the backend has. Ops that it does not support are left out.
+pub fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> Vec<(Op, Result<Seconds, MeasureError>)> {
+    let mut ops = Vec::new();
+    let dtypes = if dtypes.is_empty() { backend.dtypes() } else { dtypes };
+    for &dtype in dtypes {
+        for (m, k, n) in [(1, 64, 64), (16, 16, 16), (33, 65, 129), (128, 4096, 256), (1024, 512, 2048)] {
+            ops.extend([1, 3].map(|batch| Op::Gemm(Gemm { m, k, n, batch, dtype })));
+        }
+        for kind in KernelKind::ALL {
+            let top_ks: &[u64] = if kind.has_top_k() { &[1, 2, 8] } else { &[1] };
+            for (rows, cols) in [(1, 8), (7, 33), (300, 64), (129, 256), (64, 1000), (5, 8192), (3, 40_000)] {
+                let kernels = top_ks.iter().map(|&top_k| Kernel { kind, rows, cols, top_k, dtype });
+                ops.extend(kernels.map(Op::Kernel));
+            }
+        }
+    }
+    ops.retain(|op| backend.supports(op).is_ok());
+    let check = |op| (op, backend.prepare(&op).and_then(|mut case| case.sample(1)));
+    ops.into_iter().map(check).collect()
 }
 
 /// The table of a campaign before its first row.

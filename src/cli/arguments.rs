@@ -1,6 +1,6 @@
 //! The arguments of `calibrate`, and what a table's header says of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -21,16 +21,20 @@ pub(super) struct Cli {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub gpus: u64,
     /// The table to write
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "check")]
+    pub out: Option<PathBuf>,
+    /// Run ops of every kind once, compare their results, and write nothing
+    #[arg(long)]
+    pub check: bool,
     /// Time for everything: 90, 90s, 5min, 1h [default: 60s, for GPUs 10min]
     #[arg(long, value_parser = duration)]
     pub budget: Option<Duration>,
     /// How often each op is measured anew
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub passes: u32,
-    /// Measure the ops of this plan first, built in or a .toml file; may be repeated [default: all built-in plans]
-    #[arg(long = "for", value_name = "PLAN")]
+    /// Measure the ops of this plan first, built in or a .toml file, or those of a table, a .csv file; may be
+    /// repeated [default: all built-in plans]
+    #[arg(long = "for", value_name = "PLAN|FILE")]
     pub plans: Vec<String>,
     /// Element types, the most important first [default: bf16 on GPUs, f32 on processors]
     #[arg(long, value_delimiter = ',')]
@@ -47,6 +51,11 @@ pub(super) struct Cli {
 }
 
 impl Cli {
+    /// The table to write.
+    pub fn out(&self) -> &Path {
+        self.out.as_deref().unwrap_or(Path::new("table.csv"))
+    }
+
     /// The budget asked for, or the one usual for the backend.
     pub fn budget(&self) -> Duration {
         let (cpu, cuda) = BUDGETS;
@@ -112,7 +121,7 @@ pub(super) fn about(cli: &Cli) -> toml::Table {
     let mut command = format!(
         "calibrate --backend {name} --gpus {} --out {} --budget {}s --passes {}",
         cli.gpus,
-        cli.out.display(),
+        cli.out().display(),
         cli.budget().as_secs_f64(),
         cli.passes
     );

@@ -1,6 +1,7 @@
 //! `calibrate`: measures this machine into a cost table.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,9 +55,13 @@ fn cuda(cli: &Cli) -> anyhow::Result<String> {
         allow_shared: cli.allow_shared,
         seed: SEED,
     };
-    let plans = plans(cli, |_| true)?;
-    let dtypes = if cli.dtype.is_empty() { vec![Dtype::Bf16] } else { cli.dtype.clone() };
-    writable(&cli.out)?;
+    let order = order(cli, |_| true)?;
+    // a check is of all types, where none is named
+    let usual = if cli.check { Vec::new() } else { vec![Dtype::Bf16] };
+    let dtypes = if cli.dtype.is_empty() { usual } else { cli.dtype.clone() };
+    if !cli.check {
+        writable(cli.out())?;
+    }
     let instead = instead(cli);
     let mut backend = Cuda::open(settings).map_err(|error| match error {
         Unavailable::Missing(Missing::Driver) => {
@@ -67,7 +72,7 @@ fn cuda(cli: &Cli) -> anyhow::Result<String> {
     })?;
     let sampling =
         Sampling { least: 20, half_width: 0.005, warm_up: Duration::from_millis(15), ..Sampling::default() };
-    let order = Order { plans, dtypes, sampling, most_case_seconds: 0.06, ..order(cli) };
+    let order = Order { dtypes, sampling, most_case_seconds: 0.06, ..order };
     measure(cli, &mut backend, &order)
 }
 
@@ -80,14 +85,14 @@ fn instead(cli: &Cli) -> String {
     format!(
         "  measure this machine's processor instead:  calibrate --backend cpu --gpus {} --out {}",
         cli.gpus,
-        cli.out.display()
+        cli.out().display()
     )
 }
 
 #[cfg(feature = "cpu")]
 fn cpu(cli: &Cli) -> anyhow::Result<String> {
     // Ranks are threads here: of more of them than devices are asked for nothing can be told.
-    let order = Order { plans: plans(cli, |plan| plan.gpus <= cli.gpus)?, ..order(cli) };
+    let order = order(cli, |plan| plan.gpus <= cli.gpus)?;
     measure(cli, &mut crate::measure::cpu::Cpu::new(SEED), &order)
 }
 
@@ -96,33 +101,63 @@ fn cpu(_: &Cli) -> anyhow::Result<String> {
     bail!("this build has no processor backend; build it with --features cpu")
 }
 
+/// What is asked for; of the built-in plans those that are `wanted`, where no other is named.
 #[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
-fn order(cli: &Cli) -> Order {
-    Order {
+fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
+    let (mut plans, mut ops) = (Vec::new(), Vec::new());
+    for name in &cli.plans {
+        if name.ends_with(".csv") {
+            ops.extend(Table::read(Path::new(name))?.records.iter().map(|record| record.op));
+        } else {
+            plans.push(read_plan(name)?);
+        }
+    }
+    if cli.plans.is_empty() {
+        for (name, text) in plan::BUILT_IN {
+            plans.extend(Some(Plan::parse(name, text)?).filter(&wanted));
+        }
+    }
+    Ok(Order {
         gpus: cli.gpus,
         budget: cli.budget(),
         passes: cli.passes,
         dtypes: cli.dtype.clone(),
-        plans: Vec::new(),
+        plans,
+        ops,
         sampling: Sampling::default(),
         most_case_seconds: 3e-3,
-    }
+    })
 }
 
-/// The plans asked for, or those of the built-in ones that are wanted.
+/// Runs every kind of op once: a line for each, and an error where any is wrong.
 #[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
-fn plans(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Vec<Plan>> {
-    if !cli.plans.is_empty() {
-        return cli.plans.iter().map(|name| read_plan(name)).collect();
+fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> anyhow::Result<String> {
+    let (mut text, mut wrong) = (String::new(), 0);
+    let done = pipeline::check(backend, dtypes);
+    for (op, result) in &done {
+        match result {
+            Ok(seconds) => writeln!(text, "ok     {op}  {seconds}")?,
+            Err(error) => {
+                wrong += 1;
+                writeln!(text, "WRONG  {error}")?;
+            }
+        }
     }
-    let built_in = plan::BUILT_IN.iter().map(|(name, text)| Ok(Plan::parse(name, text)?));
-    built_in.filter(|plan| plan.as_ref().map_or(true, &wanted)).collect()
+    writeln!(text, "{} of {} results are right", done.len() - wrong, done.len())?;
+    if wrong > 0 {
+        print!("{text}");
+        bail!("{wrong} of {} results are wrong", done.len());
+    }
+    Ok(text)
 }
 
 #[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
 fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Result<String> {
+    if cli.check {
+        return check(backend, &order.dtypes);
+    }
     // better now than after the measuring
-    writable(&cli.out)?;
+    writable(cli.out())?;
     for dtype in &order.dtypes {
         let known = backend.dtypes();
         if !known.contains(dtype) {
@@ -138,7 +173,7 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
     eprintln!("{} cases, {of_plans}: {} · about {minutes:.1} min", ops.len(), by_family(ops));
     let mut bar = Bar::start();
     let mut table = pipeline::table(backend, &campaign, about(cli));
-    let mut journal = Journal::new(&cli.out, table.clone());
+    let mut journal = Journal::new(cli.out(), table.clone());
     let mut unwritten = None;
     let outcome = pipeline::run(backend, &campaign, &mut |progress| {
         bar.show(&progress);
@@ -158,7 +193,7 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
         bail!("{failure}\n  {}", journal.whereabouts());
     }
     table.records.clone_from(&outcome.records);
-    table.write(&cli.out)?;
+    table.write(cli.out())?;
     journal.finish();
     let text = summary(&table, &outcome, cli)?;
     let refused = outcome.skipped.iter().filter(|skipped| matches!(skipped.reason, SkipReason::Refused(_)));
@@ -170,7 +205,7 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
             bail!(
                 "{} ops could not be measured, the others are in {}\n  {first}",
                 refused.len(),
-                cli.out.display()
+                cli.out().display()
             )
         }
     }
@@ -199,7 +234,7 @@ fn by_family(ops: &[crate::op::Op]) -> String {
 
 /// What came out: rows, the quality of the fit, and the plans on devices of this kind.
 fn summary(table: &Table, outcome: &Outcome, cli: &Cli) -> anyhow::Result<String> {
-    let name = cli.out.display().to_string();
+    let name = cli.out().display().to_string();
     let mut out = format!("{name}   {} rows", table.records.len());
     match outcome.skipped.as_slice() {
         [] => out.push('\n'),

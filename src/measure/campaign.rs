@@ -158,7 +158,7 @@ pub fn run(
                 _ if states[case].is_err() => {}
                 Some(limit) => {
                     let limit = limit.min(limits.case);
-                    match visit(backend, &*clock, &op, limit, &limits.sampling) {
+                    match visit(backend, &*clock, &op, (limit, left), &limits.sampling) {
                         Ok(visit) => {
                             turns.measured(case, visit.cost, visit.run);
                             if let Ok(known) = &mut states[case] {
@@ -233,7 +233,7 @@ fn visit(
     backend: &mut dyn Backend,
     clock: &dyn Clock,
     op: &Op,
-    limit: Duration,
+    (limit, left): (Duration, Duration),
     sampling: &Sampling,
 ) -> Result<Visit, MeasureError> {
     let (asked, available) = (backend.need(op), backend.memory());
@@ -244,7 +244,9 @@ fn visit(
     let start = clock.now();
     let mut case = backend.prepare(op)?;
     let prepared = clock.now().saturating_sub(start);
-    let limit = limit.saturating_sub(prepared);
+    // What took long to prepare is worth some samples, where the campaign has the time.
+    let least = (prepared / 2).min(left.saturating_sub(prepared));
+    let limit = limit.saturating_sub(prepared).max(least);
     let samples = sample_pass(&mut *case, clock, *sampling, shortest, limit)?;
     let run = stats::median(&samples).unwrap_or_default();
     let cost = prepared + Duration::try_from_secs_f64(run.get()).unwrap_or(Duration::MAX / 4);

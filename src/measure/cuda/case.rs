@@ -17,6 +17,10 @@ use crate::units::Seconds;
 /// Launches of one graph at most: enough for a millisecond of the shortest kernels.
 pub(super) const MOST_LAUNCHES: u64 = 1024;
 
+/// Launches of one graph at least, for ops of which as many take less than a sample should last: between two
+/// events alone, the events themselves would show.
+const LEAST_LAUNCHES: u64 = 8;
+
 /// Launches behind a closed switch at most: the queue must take them all before it is opened.
 const MOST_QUEUED: u64 = 256;
 
@@ -154,11 +158,24 @@ pub(super) struct Timed<'a> {
     pub graph: Option<(u64, Graph)>,
     /// Whether it cannot be captured.
     pub eager: bool,
+    /// Launches of a sample at least, once that is known.
+    pub least: Option<u64>,
     pub states: Vec<State>,
 }
 
 impl Timed<'_> {
     fn try_sample(&mut self, runs: u64) -> Result<Seconds, Trouble> {
+        let least = match self.least {
+            Some(least) => least,
+            None => {
+                let one = self.sample_of(1)?.get();
+                *self.least.insert(if one * LEAST_LAUNCHES as f64 > 1e-3 { 1 } else { LEAST_LAUNCHES })
+            }
+        };
+        self.sample_of(runs.max(least))
+    }
+
+    fn sample_of(&mut self, runs: u64) -> Result<Seconds, Trouble> {
         let runs = runs.clamp(1, if self.eager { MOST_QUEUED } else { MOST_LAUNCHES });
         if !self.eager && self.graph.as_ref().is_none_or(|(known, _)| *known != runs) {
             self.graph = None; // gives its memory back first

@@ -25,10 +25,9 @@ pub enum Missing {
 }
 
 /// Functions of the driver that are called, those of which there are two names left out.
-const DRIVER: [&str; 37] = [
+const DRIVER: [&str; 36] = [
     "cuInit",
     "cuDriverGetVersion",
-    "cuGetErrorName",
     "cuGetErrorString",
     "cuDeviceGet",
     "cuDeviceGetCount",

@@ -117,6 +117,7 @@ impl Cuda {
             shared: self.others > 0,
             graph: None,
             eager: false,
+            least: None,
             states: Vec::new(),
         })
     }
