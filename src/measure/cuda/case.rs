@@ -1,5 +1,7 @@
 //! Timing: launches in a graph, with the events that time them inside it.
 
+use std::time::{Duration, Instant};
+
 use super::arena::Buffers;
 use super::gpu::{Argument, Shared};
 use super::kernel::{HARNESS, Streaming};
@@ -20,6 +22,9 @@ pub(super) const MOST_LAUNCHES: u64 = 1024;
 /// Launches of one graph at least, for ops of which as many take less than a sample should last: between two
 /// events alone, the events themselves would show.
 const LEAST_LAUNCHES: u64 = 8;
+
+/// How often the clock is looked at while samples are taken.
+const LOOK_PERIOD: Duration = Duration::from_millis(4);
 
 /// Launches behind a closed switch at most: the queue must take them all before it is opened.
 const MOST_QUEUED: u64 = 256;
@@ -55,20 +60,33 @@ pub(super) struct Timer {
 
 impl Timer {
     pub fn new(gpu: &Shared) -> Result<Self, Trouble> {
-        Ok(Timer {
+        let timer = Timer {
             gpu: Shared::clone(gpu),
             start: Event::new(gpu)?,
             stop: Event::new(gpu)?,
             done: Event::new(gpu)?,
             switch: Switch::new()?,
             swept: Buffer::new(gpu, (2 * gpu.facts.l2_bytes).max(1 << 20))?,
-        })
+        };
+        // Loaded now, these kernels need not be while something is captured or waits.
+        timer.swept.set(0, timer.swept.bytes())?;
+        timer.sweep(timer.swept.address(), timer.swept.bytes())?;
+        timer.switch.hold(gpu)?;
+        timer.switch.open();
+        timer.finish(|| ())?;
+        Ok(timer)
     }
 
     /// Waits until everything queued so far has ended.
     pub fn finish(&self, meanwhile: impl FnOnce()) -> Result<(), Trouble> {
         self.gpu.note(self.done.record())?;
         self.gpu.wait(|| self.done.is_past(), meanwhile)
+    }
+
+    /// Runs an op once, on the operands of the first turn, and waits for it.
+    pub fn once(&self, work: &Work, buffers: &Buffers<'_>) -> Result<(), Trouble> {
+        work.launch(&self.gpu, buffers, 0)?;
+        self.finish(|| ())
     }
 
     /// Queues a read of `bytes` bytes from `address` on, whole accesses of 16.
@@ -161,6 +179,8 @@ pub(super) struct Timed<'a> {
     /// Launches of a sample at least, once that is known.
     pub least: Option<u64>,
     pub states: Vec<State>,
+    /// When the state was last asked for.
+    pub asked: Option<Instant>,
 }
 
 impl Timed<'_> {
@@ -186,7 +206,13 @@ impl Timed<'_> {
             }
         }
         let mut state = None;
-        let meanwhile = || state = self.watch.state();
+        // Asking takes about as long as a sample.
+        let due = self.asked.is_none_or(|asked| asked.elapsed() > LOOK_PERIOD);
+        let meanwhile = || {
+            if due {
+                state = self.watch.state();
+            }
+        };
         let (seconds, runs) = match &self.graph {
             Some((runs, graph)) => (self.timer.replay(graph, meanwhile)?, *runs),
             None => {
@@ -195,7 +221,10 @@ impl Timed<'_> {
                 (self.timer.queued(work, &self.buffers, cache, runs, meanwhile)?, runs)
             }
         };
-        self.states.extend(state);
+        if due {
+            self.states.extend(state);
+            self.asked = Some(Instant::now());
+        }
         Ok(Seconds::new(seconds / runs as f64).unwrap_or_default())
     }
 }

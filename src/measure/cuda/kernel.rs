@@ -144,14 +144,14 @@ impl Streaming {
         launch.function.launch(launch.blocks, launch.threads, &arguments)
     }
 
-    /// Compares some elements of the first copy with binary64.
-    pub fn check(&self, buffers: &Buffers<'_>) -> Result<(), Unchecked> {
+    /// Compares some elements of the first copy with binary64; `share` as for products.
+    pub fn check(&self, buffers: &Buffers<'_>, share: usize) -> Result<(), Unchecked> {
         let Kernel { kind, rows, cols, top_k, dtype } = self.op;
         let number = |part: Part, element: u64| buffers.pattern.value(part.at(0) / dtype.bytes() + element);
         let beside = |i: usize, element: u64| self.beside[i].map_or(0.0, |part| number(part, element));
         let whole_row = |row: u64| (0..cols).map(|i| number(self.x, row * cols + i)).collect::<Vec<_>>();
         let width = if kind == KernelKind::GateTopk { top_k } else { cols };
-        for place in places(CHECKED, rows * width) {
+        for place in places(CHECKED / share.max(1), rows * width) {
             let (row, col) = (place / width, place % width);
             // The expected value, and the size that rounding on the way to it is relative to.
             let (expected, size) = match kind {

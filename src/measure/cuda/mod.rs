@@ -20,7 +20,7 @@ mod switch;
 mod trouble;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub struct Cuda {
     clock: WallClock,
     dtypes: Vec<Dtype>,
     algorithms: HashMap<Gemm, Algorithm>,
+    /// Ops whose results were right.
+    checked: HashSet<Op>,
     // In the order in which they must be dropped: all before the device.
     timer: Timer,
     arena: Arena,
@@ -95,6 +97,7 @@ impl Cuda {
             clock: WallClock::start(),
             dtypes,
             algorithms: HashMap::new(),
+            checked: HashSet::new(),
             timer,
             arena: Arena::new(&gpu, settings.seed),
             blas_lt,

@@ -82,7 +82,8 @@ pub(super) struct Graph {
 impl Graph {
     /// Captures what `queue` queues.
     pub fn capture(gpu: &Shared, queue: impl FnOnce() -> Result<(), Trouble>) -> Result<Self, Trouble> {
-        let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // Relaxed: a library may load a kernel, and allocate for it, while it is captured for the first time.
+        let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream is alive and nothing is captured on it now.
         #[allow(unsafe_code)]
         let code = unsafe { sys::cuStreamBeginCapture_v2(gpu.stream(), mode) };
