@@ -303,7 +303,7 @@ pub extern "C" fn cuEventQuery(_: usize) -> Code {
         if state.endless {
             return NOT_READY;
         }
-        if state.turn("sticky") {
+        if state.dying {
             state.broken = ILLEGAL_ADDRESS;
         }
         state.broken

@@ -40,6 +40,8 @@ pub struct State {
     pub broken: Code,
     /// Whether something runs for ever.
     pub endless: bool,
+    /// Whether something breaks the device, which the next question will tell.
+    pub dying: bool,
     writes: Vec<Write>,
     blocks: Vec<(u64, u64)>,
     next: u64,
@@ -61,6 +63,7 @@ static STATE: LazyLock<Mutex<State>> = LazyLock::new(|| {
         captured: None,
         broken: SUCCESS,
         endless: false,
+        dying: false,
         writes: Vec::new(),
         blocks: Vec::new(),
         next: 1 << 40,
@@ -164,14 +167,13 @@ impl State {
             self.broken = LAUNCH_FAILED;
             return LAUNCH_FAILED;
         }
+        self.endless |= self.turn("endless");
+        self.dying |= self.turn("sticky");
         self.now += cost;
         run(self)
     }
 
     pub fn replay(&mut self, nodes: &[Node]) -> Code {
-        if self.turn("endless") {
-            self.endless = true;
-        }
         let factor = self.factor();
         for node in nodes {
             match node {
