@@ -64,6 +64,27 @@ impl Cli {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Cli {
+    /// How a GPU is to be measured.
+    pub fn settings(&self, seed: u64) -> crate::measure::cuda::Settings {
+        use crate::measure::cuda::{Cache, Policy, Settings};
+        Settings {
+            cache: match self.cache {
+                CacheArg::Hot => Cache::Hot,
+                CacheArg::Cold => Cache::Cold,
+                CacheArg::WeightsCold => Cache::WeightsCold,
+            },
+            policy: match self.policy {
+                PolicyArg::Heuristic => Policy::Heuristic,
+                PolicyArg::BestOf8 => Policy::BestOf8,
+            },
+            allow_shared: self.allow_shared,
+            seed,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum PolicyArg {
     /// The library's first choice: what frameworks get

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Parser;
 
-use super::arguments::{BackendArg, CacheArg, Cli, PolicyArg, about};
+use super::arguments::{BackendArg, Cli, about};
 use super::evaluate::read_plan;
 use super::journal::Journal;
 use super::output::finish;
@@ -41,20 +40,12 @@ pub fn calibrate() -> ExitCode {
 
 #[cfg(feature = "cuda")]
 fn cuda(cli: &Cli) -> anyhow::Result<String> {
-    use crate::measure::cuda::{Cache, Cuda, Missing, Policy, Settings, Unavailable};
-    let settings = Settings {
-        cache: match cli.cache {
-            CacheArg::Hot => Cache::Hot,
-            CacheArg::Cold => Cache::Cold,
-            CacheArg::WeightsCold => Cache::WeightsCold,
-        },
-        policy: match cli.policy {
-            PolicyArg::Heuristic => Policy::Heuristic,
-            PolicyArg::BestOf8 => Policy::BestOf8,
-        },
-        allow_shared: cli.allow_shared,
-        seed: SEED,
-    };
+    use std::time::Duration;
+
+    use anyhow::anyhow;
+
+    use crate::measure::cuda::{Cuda, Missing, Unavailable};
+
     let order = order(cli, |_| true)?;
     // a check is of all types, where none is named
     let usual = if cli.check { Vec::new() } else { vec![Dtype::Bf16] };
@@ -63,7 +54,7 @@ fn cuda(cli: &Cli) -> anyhow::Result<String> {
         writable(cli.out())?;
     }
     let instead = instead(cli);
-    let mut backend = Cuda::open(settings).map_err(|error| match error {
+    let mut backend = Cuda::open(cli.settings(SEED)).map_err(|error| match error {
         Unavailable::Missing(Missing::Driver) => {
             anyhow!("no CUDA driver on this machine ({})\n{instead}", Missing::Driver)
         }
