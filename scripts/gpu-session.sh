@@ -93,7 +93,7 @@ try:
             rate, unit = 2 * int(row["batch"]) * int(row["m"]) * int(row["k"]) * int(row["n"]) / t / 1e12, "TFLOP/s"
             name = f"gemm {row['dtype']}"
         else:
-            each = {"residual": 3, "gated_activation": 3, "unpermute": 1 + int(row["k"] or 1)}.get(row["kind"], 2)
+            each = {"gate_topk": 1, "residual": 3, "gated_activation": 3, "unpermute": 1 + int(row["k"] or 1)}.get(row["kind"], 2)
             size = {"bf16": 2, "f16": 2, "f32": 4}[row["dtype"]]
             rate, unit = each * size * int(row["rows"]) * int(row["cols"]) / t / 1e12, "TB/s"
             name = f"{row['kind']} {row['dtype']}"
