@@ -62,10 +62,10 @@ pub unsafe extern "C" fn nvmlDeviceGetMaxClockInfo(_: usize, _: c_int, out: *mut
     0
 }
 
-/// Heat from the so-manyth question on, where the fault `throttled` says so.
+/// Heat from the so-manyth launch on, where the fault `throttled` says so.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetCurrentClocksThrottleReasons(_: usize, out: *mut u64) -> c_int {
-    *out = if with(|state| state.turn_from("throttled")) { 0x40 } else { 0 };
+    *out = if with(|state| state.hot) { 0x40 } else { 0 };
     0
 }
 

@@ -42,6 +42,8 @@ pub struct State {
     pub endless: bool,
     /// Whether something breaks the device, which the next question will tell.
     pub dying: bool,
+    /// Whether heat holds the clock down.
+    pub hot: bool,
     writes: Vec<Write>,
     blocks: Vec<(u64, u64)>,
     next: u64,
@@ -64,6 +66,7 @@ static STATE: LazyLock<Mutex<State>> = LazyLock::new(|| {
         broken: SUCCESS,
         endless: false,
         dying: false,
+        hot: false,
         writes: Vec::new(),
         blocks: Vec::new(),
         next: 1 << 40,
@@ -169,6 +172,7 @@ impl State {
         }
         self.endless |= self.turn("endless");
         self.dying |= self.turn("sticky");
+        self.hot |= self.turn("throttled");
         self.now += cost;
         run(self)
     }
