@@ -5,13 +5,15 @@ use std::time::Duration;
 use crate::dtype::Dtype;
 use crate::grid::{self, Bounds, Speed};
 use crate::measure::campaign::{self, Limits, Outcome, Progress};
+use crate::measure::sampler::Sampling;
 use crate::measure::{Backend, MeasureError};
 use crate::op::{Collective, CollectiveKind, Gemm, Kernel, KernelKind, Op};
 use crate::plan::{self, Choice, Plan};
-use crate::table::Table;
+use crate::table::{Record, Table};
+use crate::units::Seconds;
 
 /// What is asked of a campaign.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Order {
     /// Devices that plans will use, and the most ranks of a collective.
     pub gpus: u64,
@@ -19,18 +21,38 @@ pub struct Order {
     pub budget: Duration,
     /// How often each op is measured.
     pub passes: u32,
+    /// Element types, the most important first; none for the backend's first.
+    pub dtypes: Vec<Dtype>,
+    /// The plans whose ops come before the general grid.
+    pub plans: Vec<Plan>,
+    /// Ops that come before those, just as they are.
+    pub ops: Vec<Op>,
+    /// When the samples of one op in one pass are enough.
+    pub sampling: Sampling,
+    /// What measuring an op without work takes at most, in seconds.
+    pub most_case_seconds: f64,
 }
 
 /// A campaign that is about to begin.
 pub struct Campaign {
     /// The ops, chosen.
     pub ops: Vec<Op>,
+    /// Of these, the ops of plans in the sizes that can be run.
+    pub of_plans: usize,
+    /// About how long it will take.
+    pub estimate: Duration,
     limits: Limits,
     gpus: u64,
 }
 
 /// The share of the budget that the first look at the machine may take.
 const FIRST_LOOK: f64 = 0.05;
+
+/// A product of 512³ that takes less than this, in seconds, runs on more than it can fill.
+const SHORT_PRODUCT: f64 = 1e-4;
+
+/// The share of the budget for the first of several element types.
+const FIRST_TYPE: f64 = 0.6;
 
 /// Looks at the machine for a moment and chooses what to measure.
 ///
@@ -39,68 +61,125 @@ const FIRST_LOOK: f64 = 0.05;
 pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, MeasureError> {
     let clock = backend.clock();
     let start = clock.now();
-    let Some(&dtype) = backend.dtypes().first() else {
-        return Ok(Campaign { ops: Vec::new(), limits: Limits::default(), gpus: order.gpus });
+    let dtypes = match order.dtypes.as_slice() {
+        [] => backend.dtypes().iter().take(1).copied().collect(),
+        dtypes => dtypes.to_vec(),
     };
-    let speed = first_look(backend, order, dtype)?;
-    let left = order.budget.saturating_sub(clock.now().saturating_sub(start));
-    let bounds = Bounds {
-        speed,
-        // what is foreseen is rough, and more samples are always welcome
-        budget_seconds: left.as_secs_f64() * 0.8,
-        passes: order.passes,
-        memory_bytes: backend.memory(),
+    let mut campaign = Campaign {
+        ops: Vec::new(),
+        of_plans: 0,
+        estimate: Duration::ZERO,
+        limits: Limits { passes: order.passes, sampling: order.sampling, ..Limits::default() },
         gpus: order.gpus,
-        dtype,
     };
-    let wanted = needed(dtype, order.gpus, backend.cluster(order.gpus).gpus_per_node.unwrap_or(order.gpus));
-    let ops = grid::choose(&wanted, &bounds, |op| backend.need(op));
-    let limits = Limits { budget: left, passes: order.passes, ..Limits::default() };
-    Ok(Campaign { ops, limits, gpus: order.gpus })
+    let mut seconds = 0.0;
+    for (i, &dtype) in dtypes.iter().enumerate() {
+        let speed = first_look(backend, order, dtype)?;
+        let left = order.budget.saturating_sub(clock.now().saturating_sub(start));
+        let share = match (i, dtypes.len()) {
+            (_, 1) => 1.0,
+            (0, _) => FIRST_TYPE,
+            (_, types) => (1.0 - FIRST_TYPE) / (types - 1) as f64,
+        };
+        let bounds = Bounds {
+            speed,
+            // what is foreseen is rough, and more samples are always welcome
+            budget_seconds: left.as_secs_f64() * 0.8 * share,
+            passes: order.passes,
+            memory_bytes: backend.memory(),
+            gpus: order.gpus,
+            dtype,
+        };
+        let wanted = needed(backend, order, dtype);
+        // what the backend cannot run fits in no memory
+        let need = |op: &Op| if backend.supports(op).is_ok() { backend.need(op) } else { u128::MAX };
+        let mut bounds = bounds;
+        for op in order.ops.iter().filter(|op| op.dtype() == Some(dtype)) {
+            let cost = bounds.cost(op);
+            if need(op) <= u128::from(bounds.memory_bytes) && cost <= bounds.budget_seconds {
+                bounds.budget_seconds -= cost;
+                seconds += cost;
+                campaign.ops.push(*op);
+            }
+        }
+        let choice = grid::choose(&wanted, &bounds, need);
+        seconds += choice.ops.iter().map(|op| bounds.cost(op)).sum::<f64>();
+        campaign.of_plans += choice.of_plans;
+        campaign.ops.extend(choice.ops);
+    }
+    campaign.limits.budget = order.budget.saturating_sub(clock.now().saturating_sub(start));
+    campaign.estimate =
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).min(campaign.limits.budget);
+    Ok(campaign)
+}
+
+/// Runs ops of every kind at small and awkward sizes, compares their results, and times each once: in these element
+/// types, or where none is named in all that the backend has. Ops that it does not support are left out.
+pub fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> Vec<(Op, Result<Seconds, MeasureError>)> {
+    let mut ops = Vec::new();
+    let dtypes = if dtypes.is_empty() { backend.dtypes() } else { dtypes };
+    for &dtype in dtypes {
+        for (m, k, n) in [(1, 64, 64), (16, 16, 16), (33, 65, 129), (128, 4096, 256), (1024, 512, 2048)] {
+            ops.extend([1, 3].map(|batch| Op::Gemm(Gemm { m, k, n, batch, dtype })));
+        }
+        for kind in KernelKind::ALL {
+            let top_ks: &[u64] = if kind.has_top_k() { &[1, 2, 8] } else { &[1] };
+            for (rows, cols) in [(1, 8), (7, 33), (300, 64), (129, 256), (64, 1000), (5, 8192), (3, 40_000)] {
+                let kernels = top_ks.iter().map(|&top_k| Kernel { kind, rows, cols, top_k, dtype });
+                ops.extend(kernels.map(Op::Kernel));
+            }
+        }
+    }
+    ops.retain(|op| backend.supports(op).is_ok());
+    let check = |op| (op, backend.prepare(&op).and_then(|mut case| case.sample(1)));
+    ops.into_iter().map(check).collect()
+}
+
+/// The table of a campaign before its first row.
+pub fn table(backend: &dyn Backend, campaign: &Campaign, about: toml::Table) -> Table {
+    Table {
+        device: Some(backend.device()),
+        cluster: backend.cluster(campaign.gpus),
+        run: about,
+        records: Vec::new(),
+    }
 }
 
 /// Measures what was chosen.
 ///
 /// # Errors
-/// When an op gives a wrong result or fails: then nothing of the campaign is to be trusted.
+/// When an op gives a wrong result: then nothing of the campaign is to be trusted.
 pub fn run(
     backend: &mut dyn Backend,
     campaign: &Campaign,
-    about: toml::Table,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<(Table, Outcome), MeasureError> {
-    let outcome = campaign::run(backend, &campaign.ops, &campaign.limits, progress)?;
-    let table = Table {
-        device: Some(backend.device()),
-        cluster: backend.cluster(campaign.gpus),
-        run: about,
-        records: outcome.records.clone(),
-    };
-    Ok((table, outcome))
+) -> Result<Outcome, MeasureError> {
+    campaign::run(backend, &campaign.ops, &campaign.limits, progress)
 }
 
-/// The distinct ops of the built-in plans that fit on `gpus` devices, fused and unfused attention.
-fn needed(dtype: Dtype, gpus: u64, gpus_per_node: u64) -> Vec<Op> {
+/// The distinct ops of the plans that the backend can run, fused and unfused attention.
+fn needed(backend: &dyn Backend, order: &Order, dtype: Dtype) -> Vec<Op> {
+    let gpus_per_node = backend.cluster(order.gpus).gpus_per_node;
     let mut ops = Vec::new();
-    for (name, text) in plan::BUILT_IN {
-        let Ok(plan) = Plan::parse(name, text) else { continue };
-        if plan.gpus > gpus {
-            continue;
-        }
+    for plan in &order.plans {
+        let gpus_per_node = gpus_per_node.or(plan.gpus_per_node).unwrap_or(order.gpus);
         for attention in [crate::spec::AttentionMode::Unfused, crate::spec::AttentionMode::Fused] {
             let choice = Choice { dtype, gpus_per_node, microbatches: 1, attention };
-            let Ok(dag) = plan::lower(&plan, &choice) else { continue };
+            let Ok(dag) = plan::lower(plan, &choice) else { continue };
             ops.extend(dag.works().iter().flat_map(|work| &work.ops).map(|(op, _)| *op));
         }
     }
+    ops.retain(|op| backend.supports(op).is_ok());
     ops.sort_unstable();
     ops.dedup();
     ops
 }
 
-/// A product, a copy and two collectives, for a moment each.
+/// A product, a copy and two collectives, for a moment each; a larger product where that one is too short to
+/// tell anything.
 fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<Speed, MeasureError> {
-    let gemm = Op::Gemm(Gemm { m: 512, k: 512, n: 512, batch: 1, dtype });
+    let product = |size| Op::Gemm(Gemm { m: size, k: size, n: size, batch: 1, dtype });
+    let (gemm, large_gemm) = (product(512), product(4096));
     let copy = Op::Kernel(Kernel { kind: KernelKind::Copy, rows: 4096, cols: 4096, top_k: 1, dtype });
     let tiny = Op::Kernel(Kernel { kind: KernelKind::Copy, rows: 1, cols: 64, top_k: 1, dtype });
     let ranks = order.gpus.max(2);
@@ -119,10 +198,20 @@ fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<
         case: order.budget.mul_f64(FIRST_LOOK / 5.0),
         ..Limits::default()
     };
+    ops.retain(|op| backend.supports(op).is_ok());
     let clock = backend.clock();
     let start = clock.now();
-    let outcome = campaign::run(backend, &ops, &limits, &mut |_| {})?;
-    let case = clock.now().saturating_sub(start).as_secs_f64() / ops.len() as f64;
+    let mut outcome = campaign::run(backend, &ops, &limits, &mut |_| {})?;
+    let case = clock.now().saturating_sub(start).as_secs_f64() / ops.len().max(1) as f64;
+    let is_short = |record: &Record| record.op == gemm && record.summary.seconds.get() < SHORT_PRODUCT;
+    if outcome.failure.is_none() && outcome.records.iter().any(is_short) {
+        let more = campaign::run(backend, &[large_gemm], &limits, &mut |_| {})?;
+        outcome.records.extend(more.records);
+        outcome.failure = more.failure;
+    }
+    if let Some(failure) = outcome.failure {
+        return Err(failure);
+    }
     let seconds = |op: &Op| {
         let record = outcome.records.iter().find(|record| record.op == *op)?;
         Some(record.summary.seconds.get()).filter(|seconds| *seconds > 0.0)
@@ -132,10 +221,10 @@ fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<
     let latency = seconds(&small).unwrap_or(1e-3);
     let exchange = (seconds(&large).unwrap_or(0.1) - latency).max(1e-6);
     Ok(Speed {
-        flops_per_s: rate(&gemm, gemm.flops(), 1e10),
+        flops_per_s: rate(&large_gemm, large_gemm.flops(), rate(&gemm, gemm.flops(), 1e10)),
         bytes_per_s: rate(&copy, copy.bytes(), 1e9),
         exchange_bytes_per_s: 2.0 * ranks as f64 * large.bytes() as f64 / exchange,
         rank_latency_seconds: latency / ranks as f64,
-        case_seconds: case.min(3e-3),
+        case_seconds: case.min(order.most_case_seconds),
     })
 }

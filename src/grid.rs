@@ -58,6 +58,23 @@ pub struct Bounds {
     pub dtype: Dtype,
 }
 
+impl Bounds {
+    /// About how long all passes over `op` take, in seconds.
+    pub fn cost(&self, op: &Op) -> f64 {
+        let run = self.speed.seconds(op);
+        f64::from(self.passes) * (self.speed.case_seconds + runs(run) * run)
+    }
+}
+
+/// What was chosen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Chosen {
+    /// The ops, each once.
+    pub ops: Vec<Op>,
+    /// How many of them are ops of plans in a size that can be run.
+    pub of_plans: usize,
+}
+
 /// Of each family: its share of the budget, and the share of that which one run may take. Large ops tell how a
 /// law goes on, so the families that plans extend furthest may run longest.
 const SHARES: [(Family, f64, f64); 5] = [
@@ -74,16 +91,23 @@ const fn runs(seconds: f64) -> f64 {
 }
 
 /// Chooses the ops of a campaign. `need` tells the bytes of an op's buffers.
-pub fn choose(wanted: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Vec<Op> {
-    let mut chosen = Vec::new();
-    for (family, share, longest) in SHARES {
-        let budget = bounds.budget_seconds * share;
-        let fits = |op: &Op| {
-            need(op) <= u128::from(bounds.memory_bytes) && bounds.speed.seconds(op) <= budget * longest
-        };
+///
+/// The shares of families without an op that fits in memory fall to the others.
+pub fn choose(wanted: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Chosen {
+    let holds = |op: &Op| need(op) <= u128::from(bounds.memory_bytes);
+    let lattices = SHARES.map(|(family, share, longest)| {
+        let lattice: Vec<Op> = general(family, bounds).into_iter().filter(&holds).collect();
+        let there = !lattice.is_empty() || wanted.iter().any(|op| op.family() == family);
+        (family, if there { share } else { 0.0 }, longest, lattice)
+    });
+    let shared: f64 = lattices.iter().map(|(_, share, ..)| share).sum();
+    let mut chosen = Chosen::default();
+    for (family, share, longest, lattice) in lattices {
+        let budget = bounds.budget_seconds * share / shared.max(f64::MIN_POSITIVE);
+        let fits = |op: &Op| holds(op) && bounds.speed.seconds(op) <= budget * longest;
         let of_plans = wanted.iter().filter(|op| op.family() == family);
         let mut first: Vec<Op> = of_plans.flat_map(|op| cuts(op, &fits)).collect();
-        let mut rest: Vec<Op> = general(family, bounds).into_iter().filter(|op| fits(op)).collect();
+        let mut rest: Vec<Op> = lattice.into_iter().filter(|op| fits(op)).collect();
         // every part of the range is there however soon the budget ends, the same ones on every run
         let mut order = StdRng::seed_from_u64(0);
         first.shuffle(&mut order);
@@ -101,20 +125,25 @@ pub fn choose(wanted: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Vec
             ops.sort_by_key(Op::bytes);
             ops
         };
-        let one_of_each: Vec<Op> = smallest(&first)
-            .into_iter()
-            .chain(smallest(&rest))
-            .filter(|op| kinds.insert(op.cells().kind))
-            .collect();
-        for (limit, ops) in [(f64::NEG_INFINITY, one_of_each), (0.5, first), (0.0, rest)] {
+        let mut one_of_each = [smallest(&first), smallest(&rest)];
+        one_of_each.iter_mut().for_each(|ops| ops.retain(|op| kinds.insert(op.cells().kind)));
+        let [of_plans, of_lattice] = one_of_each;
+        let at_any_cost = f64::NEG_INFINITY;
+        let rounds = [
+            (at_any_cost, true, of_plans),
+            (at_any_cost, false, of_lattice),
+            (0.5, true, first),
+            (0.0, false, rest),
+        ];
+        for (kept_back, is_of_plans, ops) in rounds {
             for op in ops {
-                let run = bounds.speed.seconds(&op);
-                let cost = f64::from(bounds.passes) * (bounds.speed.case_seconds + runs(run) * run);
-                if cost > left - limit * budget || !seen.insert(op) {
+                let cost = bounds.cost(&op);
+                if cost > left - kept_back * budget || !seen.insert(op) {
                     continue;
                 }
                 left -= cost;
-                chosen.push(op);
+                chosen.of_plans += usize::from(is_of_plans);
+                chosen.ops.push(op);
             }
         }
     }

@@ -49,7 +49,7 @@ fn no_op_is_chosen_twice_and_every_one_fits() {
         for budget_seconds in [1.0, 8.0, 60.0, 3600.0] {
             for memory_bytes in [1 << 20, 1 << 32] {
                 let bounds = Bounds { gpus, budget_seconds, memory_bytes, ..bounds() };
-                let chosen = choose(&wanted(), &bounds, need);
+                let chosen = choose(&wanted(), &bounds, need).ops;
                 let distinct: HashSet<&Op> = chosen.iter().collect();
                 assert_eq!(distinct.len(), chosen.len());
                 for op in &chosen {
@@ -69,7 +69,7 @@ fn no_op_is_chosen_twice_and_every_one_fits() {
 
 #[test]
 fn every_family_and_kind_is_there() {
-    let chosen = choose(&wanted(), &bounds(), need);
+    let chosen = choose(&wanted(), &bounds(), need).ops;
     for family in Family::ALL {
         let count = chosen.iter().filter(|op| op.family() == family).count();
         assert!(count >= 10, "{count} of {family}");
@@ -87,7 +87,7 @@ fn every_family_and_kind_is_there() {
 
 #[test]
 fn one_device_has_nobody_to_talk_to() {
-    let chosen = choose(&[], &Bounds { gpus: 1, ..bounds() }, need);
+    let chosen = choose(&[], &Bounds { gpus: 1, ..bounds() }, need).ops;
     assert!(!chosen.is_empty());
     assert!(chosen.iter().all(|op| !op.family().is_communication()));
 }
@@ -99,7 +99,7 @@ fn the_same_bounds_choose_the_same_ops() {
 
 #[test]
 fn what_plans_need_is_cut_to_what_can_be_run() {
-    let chosen = choose(&wanted(), &bounds(), need);
+    let chosen = choose(&wanted(), &bounds(), need).ops;
     let qkv: Vec<u64> = chosen
         .iter()
         .filter_map(|op| match op {
@@ -113,6 +113,6 @@ fn what_plans_need_is_cut_to_what_can_be_run() {
 
 #[test]
 fn a_machine_without_memory_or_time_is_asked_for_nothing() {
-    assert!(choose(&wanted(), &Bounds { memory_bytes: 0, ..bounds() }, need).is_empty());
-    assert!(choose(&wanted(), &Bounds { budget_seconds: 0.0, ..bounds() }, need).is_empty());
+    assert!(choose(&wanted(), &Bounds { memory_bytes: 0, ..bounds() }, need).ops.is_empty());
+    assert!(choose(&wanted(), &Bounds { budget_seconds: 0.0, ..bounds() }, need).ops.is_empty());
 }

@@ -1,33 +1,31 @@
 //! `calibrate`: measures this machine into a cost table.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
-use super::check::{self, CheckArgs};
-use super::import::{self, ImportArgs};
+use super::arguments::{BackendArg, Cli, about, version};
+use super::check::CheckArgs;
+use super::import::ImportArgs;
+use super::inputs::read_plan;
+use super::journal::Journal;
 use super::output::finish;
 use super::progress::Bar;
+use super::summary::summary;
 use crate::calibrate::{self as pipeline, Order};
-use crate::evaluate::{self, Overrides};
-use crate::fit::Fit;
+use crate::dtype::Dtype;
 use crate::measure::Backend;
-use crate::measure::campaign::Outcome;
+use crate::measure::campaign::SkipReason;
+use crate::measure::sampler::Sampling;
 use crate::plan::{self, Plan};
-use crate::report;
-use crate::source::Source;
 use crate::table::Table;
 
 /// Seed of all random data, so that two runs work on the same numbers.
-#[cfg(feature = "cpu")]
+#[cfg(any(feature = "cpu", feature = "cuda"))]
 const SEED: u64 = 1;
-
-/// Budget of a processor's campaign.
-const DEFAULT_BUDGET: &str = "60s";
 
 /// Measure real products, kernels, attention and collectives into a cost table with error bars.
 #[derive(Parser)]
@@ -37,11 +35,11 @@ const DEFAULT_BUDGET: &str = "60s";
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
 )]
-struct Cli {
+struct Program {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    measure: Option<MeasureArgs>,
+    measure: Option<Cli>,
 }
 
 #[derive(Subcommand)]
@@ -52,129 +50,188 @@ enum Command {
     Check(CheckArgs),
 }
 
-#[derive(Args)]
-struct MeasureArgs {
-    /// What to measure; CUDA devices unless said otherwise
-    #[arg(long, value_enum, default_value_t)]
-    backend: BackendArg,
-    /// Devices that plans will use: collectives are measured among up to this many
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
-    gpus: u64,
-    /// The table to write
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Time for everything: 90, 90s, 5min, 1h
-    #[arg(long, default_value = DEFAULT_BUDGET, value_parser = duration)]
-    budget: Duration,
-    /// How often each op is measured anew
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    passes: u32,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum BackendArg {
-    /// NVIDIA GPUs
-    #[default]
-    Cuda,
-    /// This machine's processor, one device with all its cores
-    Cpu,
-}
-
-const fn version() -> &'static str {
-    concat!(env!("CARGO_PKG_VERSION"), " (", env!("GETTIME_COMMIT"), ", ", env!("GETTIME_TARGET"), ")")
-}
-
-/// Reads `90`, `90s`, `5min` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit.trim() {
-        "" | "s" => 1.0,
-        "min" | "m" => 60.0,
-        "h" => 3600.0,
-        other => return Err(format!("\"{other}\" is not a unit of time; use s, min or h")),
-    };
-    let seconds: f64 = number.parse().map_err(|_| format!("\"{number}\" is not a number"))?;
-    if !(1.0..=1e6).contains(&(seconds * scale)) {
-        return Err("a budget is between 1 s and 1,000,000 s".to_owned());
-    }
-    Ok(Duration::from_secs_f64(seconds * scale))
-}
-
 /// Runs the program.
 pub fn calibrate() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match (&cli.command, &cli.measure) {
-        (Some(Command::Import(args)), _) => import::run(args),
-        (Some(Command::Check(args)), _) => check::check(args),
-        (None, Some(args)) if args.backend == BackendArg::Cpu => cpu(args),
-        (None, Some(args)) => cuda(args),
+    let program = Program::parse();
+    let result = match (&program.command, &program.measure) {
+        (Some(Command::Import(args)), _) => super::import::run(args),
+        (Some(Command::Check(args)), _) => super::check::check(args),
+        (None, Some(cli)) if cli.backend == BackendArg::Cpu => cpu(cli),
+        (None, Some(cli)) => cuda(cli),
         // clap asks for --out before it comes to this
         (None, None) => Err(anyhow::anyhow!("nothing to do: give --out FILE")),
     };
     finish("calibrate", result)
 }
 
-fn cuda(args: &MeasureArgs) -> anyhow::Result<String> {
-    let instead = format!(
-        "  measure this machine's processor instead:  calibrate --backend cpu --gpus {} --out {}",
-        args.gpus,
-        args.out.display()
-    );
-    match crate::measure::cuda::find_driver() {
-        Err(missing) => bail!("no CUDA driver on this machine ({missing})\n{instead}"),
-        Ok(()) => bail!("there is a CUDA driver, but this version measures processors only\n{instead}"),
+#[cfg(feature = "cuda")]
+fn cuda(cli: &Cli) -> anyhow::Result<String> {
+    use std::time::Duration;
+
+    use anyhow::anyhow;
+
+    use crate::measure::cuda::{Cuda, Missing, Unavailable};
+
+    let order = order(cli, |_| true)?;
+    // a check is of all types, where none is named
+    let usual = if cli.check { Vec::new() } else { vec![Dtype::Bf16] };
+    let dtypes = if cli.dtype.is_empty() { usual } else { cli.dtype.clone() };
+    if !cli.check {
+        writable(cli.out())?;
     }
+    let instead = instead(cli);
+    let mut backend = Cuda::open(cli.settings(SEED)).map_err(|error| match error {
+        Unavailable::Missing(Missing::Driver) => {
+            anyhow!("no CUDA driver on this machine ({})\n{instead}", Missing::Driver)
+        }
+        error @ Unavailable::InUse { .. } => anyhow!("{error}"),
+        error => anyhow!("{error}\n{instead}"),
+    })?;
+    let sampling =
+        Sampling { least: 20, half_width: 0.005, warm_up: Duration::from_millis(15), ..Sampling::default() };
+    let order = Order { dtypes, sampling, most_case_seconds: 0.06, ..order };
+    measure(cli, &mut backend, &order)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(cli: &Cli) -> anyhow::Result<String> {
+    bail!("this build has no backend for GPUs; build it with --features cuda\n{}", instead(cli))
+}
+
+fn instead(cli: &Cli) -> String {
+    format!(
+        "  measure this machine's processor instead:  calibrate --backend cpu --gpus {} --out {}",
+        cli.gpus,
+        cli.out().display()
+    )
 }
 
 #[cfg(feature = "cpu")]
-fn cpu(args: &MeasureArgs) -> anyhow::Result<String> {
-    measure(args, &mut crate::measure::cpu::Cpu::new(SEED))
+fn cpu(cli: &Cli) -> anyhow::Result<String> {
+    // Ranks are threads here: of more of them than devices are asked for nothing can be told.
+    let order = order(cli, |plan| plan.gpus <= cli.gpus)?;
+    measure(cli, &mut crate::measure::cpu::Cpu::new(SEED), &order)
 }
 
 #[cfg(not(feature = "cpu"))]
-fn cpu(_: &MeasureArgs) -> anyhow::Result<String> {
+fn cpu(_: &Cli) -> anyhow::Result<String> {
     bail!("this build has no processor backend; build it with --features cpu")
 }
 
-#[cfg_attr(not(feature = "cpu"), allow(dead_code))]
-fn measure(args: &MeasureArgs, backend: &mut dyn Backend) -> anyhow::Result<String> {
+/// What is asked for; of the built-in plans those that are `wanted`, where no other is named.
+#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
+fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
+    let (mut plans, mut ops) = (Vec::new(), Vec::new());
+    for name in &cli.plans {
+        if name.ends_with(".csv") {
+            ops.extend(Table::read(Path::new(name))?.records.iter().map(|record| record.op));
+        } else {
+            plans.push(read_plan(name)?);
+        }
+    }
+    if cli.plans.is_empty() {
+        for (name, text) in plan::BUILT_IN {
+            plans.extend(Some(Plan::parse(name, text)?).filter(&wanted));
+        }
+    }
+    Ok(Order {
+        gpus: cli.gpus,
+        budget: cli.budget(),
+        passes: cli.passes,
+        dtypes: cli.dtype.clone(),
+        plans,
+        ops,
+        sampling: Sampling::default(),
+        most_case_seconds: 3e-3,
+    })
+}
+
+/// Runs every kind of op once: a line for each, and an error where any is wrong.
+#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
+fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> anyhow::Result<String> {
+    let (mut text, mut wrong) = (String::new(), 0);
+    let done = pipeline::check(backend, dtypes);
+    for (op, result) in &done {
+        match result {
+            Ok(seconds) => writeln!(text, "ok     {op}  {seconds}")?,
+            Err(error) => {
+                wrong += 1;
+                writeln!(text, "WRONG  {error}")?;
+            }
+        }
+    }
+    writeln!(text, "{} of {} results are right", done.len() - wrong, done.len())?;
+    if wrong > 0 {
+        print!("{text}");
+        bail!("{wrong} of {} results are wrong", done.len());
+    }
+    Ok(text)
+}
+
+#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
+fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Result<String> {
+    if cli.check {
+        return check(backend, &order.dtypes);
+    }
     // better now than after the measuring
-    writable(&args.out)?;
+    writable(cli.out())?;
+    for dtype in &order.dtypes {
+        let known = backend.dtypes();
+        if !known.contains(dtype) {
+            let known: Vec<&str> = known.iter().map(|known| known.name()).collect();
+            bail!("{dtype} cannot be measured here; {} can", known.join(", "));
+        }
+    }
     let device = backend.device();
-    eprintln!("{} × {} · budget {:.0?}", args.gpus, device.name, args.budget);
+    eprintln!("{} × {} · budget {:.0?}", cli.gpus, device.name, cli.budget());
     let remarks = backend.remarks();
     remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
-    let order = Order { gpus: args.gpus, budget: args.budget, passes: args.passes };
-    let campaign = pipeline::prepare(backend, &order)?;
-    eprintln!("{} cases: {}", campaign.ops.len(), by_family(&campaign.ops));
+    let campaign = pipeline::prepare(backend, order)?;
+    let (ops, minutes) = (&campaign.ops, campaign.estimate.as_secs_f64() / 60.0);
+    let of_plans = format!("{} for {} plans", campaign.of_plans, order.plans.len());
+    eprintln!("{} cases, {of_plans}: {} · about {minutes:.1} min", ops.len(), by_family(ops));
     let mut bar = Bar::start();
-    let mut about = about(args);
+    let mut about = about(cli);
     if !remarks.is_empty() {
         about.insert("remarks".to_owned(), remarks.into());
     }
-    let (table, outcome) = pipeline::run(backend, &campaign, about, &mut |p| bar.show(&p))?;
+    let mut table = pipeline::table(backend, &campaign, about);
+    let mut journal = Journal::new(cli.out(), table.clone());
+    let mut unwritten = None;
+    let outcome = pipeline::run(backend, &campaign, &mut |progress| {
+        bar.show(&progress);
+        if let Some(Err(error)) = progress.record.map(|record| journal.note(record)) {
+            unwritten = Some(error); // the next row tries again
+        }
+    });
     bar.finish();
-    table.write(&args.out)?;
-    summary(&table, &outcome, args)
-}
-
-/// What a table's header says of its run.
-fn about(args: &MeasureArgs) -> toml::Table {
-    let backend = match args.backend {
-        BackendArg::Cuda => "cuda",
-        BackendArg::Cpu => "cpu",
-    };
-    let command = format!(
-        "calibrate --backend {backend} --gpus {} --out {} --budget {}s --passes {}",
-        args.gpus,
-        args.out.display(),
-        args.budget.as_secs_f64(),
-        args.passes
-    );
-    let date = time::OffsetDateTime::now_utc().date().to_string();
-    let entries = [("command", command), ("version", version().to_owned()), ("date", date)];
-    entries.into_iter().map(|(key, value)| (key.to_owned(), toml::Value::String(value))).collect()
+    if let Err(error) = journal.flush() {
+        unwritten = Some(error);
+    }
+    if let Some(error) = unwritten {
+        eprintln!("calibrate: {error}");
+    }
+    let outcome = outcome.with_context(|| journal.whereabouts())?;
+    if let Some(failure) = &outcome.failure {
+        bail!("{failure}\n  {}", journal.whereabouts());
+    }
+    table.records.clone_from(&outcome.records);
+    table.write(cli.out())?;
+    journal.finish();
+    let text = summary(&table, &outcome, cli)?;
+    let refused = outcome.skipped.iter().filter(|skipped| matches!(skipped.reason, SkipReason::Refused(_)));
+    let refused: Vec<String> = refused.map(|skipped| format!("{} {}", skipped.op, skipped.reason)).collect();
+    match refused.as_slice() {
+        [] => Ok(text),
+        [first, ..] => {
+            print!("{text}");
+            bail!(
+                "{} ops could not be measured, the others are in {}\n  {first}",
+                refused.len(),
+                cli.out().display()
+            )
+        }
+    }
 }
 
 fn writable(out: &std::path::Path) -> anyhow::Result<()> {
@@ -202,47 +259,4 @@ fn by_family(ops: &[crate::op::Op]) -> String {
         crate::op::Family::ALL.map(|family| (family, ops.iter().filter(|op| op.family() == family).count()));
     let parts = counts.iter().filter(|(_, n)| *n > 0).map(|(family, n)| format!("{n} {family}"));
     parts.collect::<Vec<_>>().join(", ")
-}
-
-/// What came out: rows, the quality of the fit, and the plans on devices of this kind.
-fn summary(table: &Table, outcome: &Outcome, args: &MeasureArgs) -> anyhow::Result<String> {
-    let name = args.out.display().to_string();
-    let mut out = format!("{name}   {} rows", table.records.len());
-    match outcome.skipped.as_slice() {
-        [] => out.push('\n'),
-        [first, rest @ ..] => {
-            writeln!(out, ", {} left out ({}: {}", rest.len() + 1, first.op, first.reason)?;
-            out.truncate(out.trim_end().len());
-            out += if rest.is_empty() { ")\n" } else { ", …)\n" };
-        }
-    }
-    let fit = Fit::new(table, &name);
-    for (i, error) in fit.holdout(10, 0).iter().enumerate() {
-        let lines = report::wrapped(&error.to_string(), "            ");
-        writeln!(out, "{}", if i == 0 { lines.replacen("   ", "fit", 1) } else { lines })?;
-    }
-    out.push('\n');
-    out += &plans(table, &name, args.gpus)?;
-    writeln!(out, "\nnext        evaluate --table {name}")?;
-    Ok(out)
-}
-
-/// The built-in plans, on as many devices of this kind as were measured together.
-fn plans(table: &Table, name: &str, gpus: u64) -> anyhow::Result<String> {
-    let source = Source::from_table(table, name, None);
-    let mut done = Vec::new();
-    for (name, text) in plan::BUILT_IN {
-        let plan = Plan::parse(name, text)?;
-        if plan.gpus > gpus {
-            return Ok(format!(
-                "the built-in plans are for {} devices: measure with --gpus {} to evaluate them\n",
-                plan.gpus, plan.gpus
-            ));
-        }
-        match evaluate::evaluate(plan, &source, &Overrides::default()) {
-            Ok(evaluation) => done.push(evaluation),
-            Err(error) => eprintln!("calibrate: {error}"),
-        }
-    }
-    Ok(report::compare(&done, &source))
 }

@@ -1,5 +1,6 @@
 //! The two programs: arguments in, text out.
 
+mod arguments;
 mod calibrate;
 mod check;
 mod evaluate;
@@ -7,8 +8,10 @@ mod explain;
 mod import;
 mod inputs;
 mod inspect;
+mod journal;
 mod output;
 mod progress;
+mod summary;
 
 pub use calibrate::calibrate;
 pub use evaluate::evaluate;

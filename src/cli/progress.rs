@@ -30,7 +30,8 @@ impl Bar {
         self.bar.set_position(progress.done as u64);
         self.bar.set_prefix(format!("pass {}", progress.pass));
         let left = clock(progress.left);
-        let latest = progress.summary.map_or(String::new(), |summary| {
+        let latest = progress.record.map_or(String::new(), |record| {
+            let summary = &record.summary;
             let (low, high) = summary.interval.unwrap_or((summary.seconds, summary.seconds));
             let estimate = Estimate { seconds: summary.seconds, low, high, basis: Basis::Measured };
             format!("{}  {}", progress.op, report::with_error(&estimate))

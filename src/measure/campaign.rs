@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
+use super::remarks;
 use super::sampler::{Sampling, sample_pass};
 use super::visits::{self, Visits};
 use super::{Backend, Clock, MeasureError};
 use crate::op::Op;
-use crate::stats::{self, Summary};
+use crate::stats;
 use crate::table::Record;
 use crate::units::Seconds;
 
@@ -51,8 +52,8 @@ pub struct Progress<'a> {
     pub pass: u32,
     /// The op just measured or skipped.
     pub op: &'a Op,
-    /// What is known of it so far; `None` where it was skipped.
-    pub summary: Option<Summary>,
+    /// Its row so far; `None` where it was skipped.
+    pub record: Option<&'a Record>,
     /// Time since the start.
     pub elapsed: Duration,
     /// Estimate of the time left.
@@ -80,6 +81,8 @@ pub enum SkipReason {
     },
     /// The backend cannot run it.
     Unsupported(String),
+    /// The device would not run it, though it should be able to.
+    Refused(String),
     /// The budget was spent, or one run would have taken longer than what was left of it.
     Budget,
 }
@@ -91,6 +94,7 @@ impl fmt::Display for SkipReason {
                 write!(f, "needs {asked} bytes, {available} are available")
             }
             SkipReason::Unsupported(reason) => write!(f, "not supported: {reason}"),
+            SkipReason::Refused(reason) => write!(f, "refused: {reason}"),
             SkipReason::Budget => f.write_str("the time budget does not allow it"),
         }
     }
@@ -103,6 +107,23 @@ pub struct Outcome {
     pub records: Vec<Record>,
     /// The ops without a row, in the order of the ops given.
     pub skipped: Vec<Skipped>,
+    /// What ended the campaign before its time; what was measured until then stands.
+    pub failure: Option<MeasureError>,
+}
+
+/// What is known of one op.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    passes: Vec<Vec<Seconds>>,
+    remarks: String,
+}
+
+impl Known {
+    fn record(&self, op: Op, source: &str) -> Option<Record> {
+        let (summary, flags) = stats::join(&self.passes)?;
+        let flags = remarks::joined(&flags.to_string(), &self.remarks);
+        Some(Record { op, summary, flags, source: source.to_owned() })
+    }
 }
 
 /// Measures `ops`, each once even where it is given twice, and calls `progress` after each measurement.
@@ -113,7 +134,7 @@ pub struct Outcome {
 /// falls to those after it; when time is short the later passes leave ops out.
 ///
 /// # Errors
-/// When an op gives a wrong result or fails to run; then nothing of the campaign is to be trusted.
+/// When an op gives a wrong result; then nothing of the campaign is to be trusted.
 pub fn run(
     backend: &mut dyn Backend,
     ops: &[Op],
@@ -126,9 +147,10 @@ pub fn run(
     let start = clock.now();
     let passes = limits.passes.max(1);
     let mut turns = Visits::new(&ops, passes);
-    let mut states: Vec<Result<Vec<Vec<Seconds>>, SkipReason>> = vec![Ok(Vec::new()); ops.len()];
+    let mut states: Vec<Result<Known, SkipReason>> = vec![Ok(Known::default()); ops.len()];
     let mut done = 0;
-    for pass in 1..=passes {
+    let mut failure = None;
+    'campaign: for pass in 1..=passes {
         for case in visits::order(&ops, pass, limits.seed) {
             let op = ops[case];
             let left = limits.budget.saturating_sub(clock.now().saturating_sub(start));
@@ -136,15 +158,22 @@ pub fn run(
                 _ if states[case].is_err() => {}
                 Some(limit) => {
                     let limit = limit.min(limits.case);
-                    match visit(backend, &*clock, &op, limit, &limits.sampling) {
+                    match visit(backend, &*clock, &op, (limit, left), &limits.sampling) {
                         Ok(visit) => {
                             turns.measured(case, visit.cost, visit.run);
-                            states[case].iter_mut().for_each(|samples| samples.push(visit.samples.clone()));
+                            if let Ok(known) = &mut states[case] {
+                                known.remarks = remarks::joined(&known.remarks, &visit.remarks);
+                                known.passes.push(visit.samples);
+                            }
+                        }
+                        Err(error @ MeasureError::Failed { .. }) => {
+                            failure = Some(error);
+                            break 'campaign;
                         }
                         Err(error) => {
                             let reason = skip_reason(error)?;
                             // What an earlier pass measured stands, even if memory has become short since.
-                            if states[case].as_ref().is_ok_and(Vec::is_empty) {
+                            if states[case].as_ref().is_ok_and(|known| known.passes.is_empty()) {
                                 states[case] = Err(reason);
                             }
                         }
@@ -157,12 +186,13 @@ pub fn run(
             done += 1;
             let elapsed = clock.now().saturating_sub(start);
             let total = ops.len() * passes as usize;
+            let record = states[case].as_ref().ok().and_then(|known| known.record(op, backend.name()));
             progress(Progress {
                 done,
                 total,
                 pass,
                 op: &op,
-                summary: states[case].as_ref().ok().and_then(|p| stats::join(p)).map(|(summary, _)| summary),
+                record: record.as_ref(),
                 elapsed,
                 left: elapsed
                     .mul_f64((total - done) as f64 / done as f64)
@@ -170,17 +200,19 @@ pub fn run(
             });
         }
     }
-    Ok(collect(backend.name(), &ops, states))
+    Ok(collect(backend.name(), &ops, states, failure))
 }
 
-fn collect(source: &str, ops: &[Op], states: Vec<Result<Vec<Vec<Seconds>>, SkipReason>>) -> Outcome {
-    let mut outcome = Outcome::default();
+fn collect(
+    source: &str,
+    ops: &[Op],
+    states: Vec<Result<Known, SkipReason>>,
+    failure: Option<MeasureError>,
+) -> Outcome {
+    let mut outcome = Outcome { failure, ..Outcome::default() };
     for (&op, state) in ops.iter().zip(states) {
-        match state.map(|passes| stats::join(&passes)) {
-            Ok(Some((summary, flags))) => {
-                let (flags, source) = (flags.to_string(), source.to_owned());
-                outcome.records.push(Record { op, summary, flags, source });
-            }
+        match state.map(|known| known.record(op, source)) {
+            Ok(Some(record)) => outcome.records.push(record),
             Ok(None) => outcome.skipped.push(Skipped { op, reason: SkipReason::Budget }),
             Err(reason) => outcome.skipped.push(Skipped { op, reason }),
         }
@@ -191,6 +223,7 @@ fn collect(source: &str, ops: &[Op], states: Vec<Result<Vec<Vec<Seconds>>, SkipR
 /// One op in one pass.
 struct Visit {
     samples: Vec<Seconds>,
+    remarks: String,
     /// Time that the shortest visit of this op takes: preparation, and one run.
     cost: Duration,
     run: Seconds,
@@ -200,7 +233,7 @@ fn visit(
     backend: &mut dyn Backend,
     clock: &dyn Clock,
     op: &Op,
-    limit: Duration,
+    (limit, left): (Duration, Duration),
     sampling: &Sampling,
 ) -> Result<Visit, MeasureError> {
     let (asked, available) = (backend.need(op), backend.memory());
@@ -211,11 +244,13 @@ fn visit(
     let start = clock.now();
     let mut case = backend.prepare(op)?;
     let prepared = clock.now().saturating_sub(start);
-    let limit = limit.saturating_sub(prepared);
+    // What took long to prepare is worth some samples, where the campaign has the time.
+    let least = (prepared / 2).min(left.saturating_sub(prepared));
+    let limit = limit.saturating_sub(prepared).max(least);
     let samples = sample_pass(&mut *case, clock, *sampling, shortest, limit)?;
     let run = stats::median(&samples).unwrap_or_default();
     let cost = prepared + Duration::try_from_secs_f64(run.get()).unwrap_or(Duration::MAX / 4);
-    Ok(Visit { samples, cost, run })
+    Ok(Visit { samples, remarks: case.remarks(), cost, run })
 }
 
 /// What an error means for the op alone.
@@ -226,6 +261,7 @@ fn skip_reason(error: MeasureError) -> Result<SkipReason, MeasureError> {
     match error {
         MeasureError::OutOfMemory { asked, available, .. } => Ok(SkipReason::Memory { asked, available }),
         MeasureError::Unsupported { reason, .. } => Ok(SkipReason::Unsupported(reason)),
+        MeasureError::Refused { reason, .. } => Ok(SkipReason::Refused(reason)),
         error @ (MeasureError::WrongResult { .. } | MeasureError::Failed { .. }) => Err(error),
     }
 }

@@ -6,7 +6,9 @@
 pub mod campaign;
 #[cfg(feature = "cpu")]
 pub mod cpu;
+#[cfg(feature = "cuda")]
 pub mod cuda;
+mod remarks;
 pub mod sampler;
 mod visits;
 
@@ -35,6 +37,14 @@ pub trait Backend {
     /// What a person should know before trusting times taken now, such as that something else is running.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether the backend can run the op, apart from memory; asked before an op is chosen.
+    ///
+    /// # Errors
+    /// What stands against it.
+    fn supports(&self, _op: &Op) -> Result<(), String> {
+        Ok(())
     }
 
     /// Bytes of the op's buffers, asked before anything is allocated.
@@ -66,6 +76,12 @@ pub trait Case {
     /// # Errors
     /// When the op cannot run to its end.
     fn sample(&mut self, runs: u64) -> Result<Seconds, MeasureError>;
+
+    /// Remarks on the samples taken so far, for the row's flags: words separated by blanks, some of them
+    /// `key=value`.
+    fn remarks(&self) -> String {
+        String::new()
+    }
 }
 
 /// Time since some fixed moment; virtual in tests, so that they need no sleeping.
@@ -124,7 +140,15 @@ pub enum MeasureError {
         /// What it is.
         got: f64,
     },
-    /// The op did not run to its end.
+    /// The device would not run this op, though it should be able to; others may still run.
+    #[error("{op} was refused: {reason}")]
+    Refused {
+        /// What was to be measured.
+        op: Op,
+        /// What the device said.
+        reason: String,
+    },
+    /// The op did not run to its end, and nothing can be measured after it.
     #[error("{op} failed: {reason}")]
     Failed {
         /// What was run.

@@ -130,7 +130,7 @@ fn progress_counts_to_the_end_with_what_is_known_so_far() {
     let mut summaries = HashMap::new();
     run(&mut Fake::new(), &ops, &limits(60.0), &mut |progress| {
         seen.push((progress.done, progress.total, progress.pass));
-        let samples = progress.summary.and_then(|summary| summary.samples);
+        let samples = progress.record.and_then(|record| record.summary.samples);
         summaries.entry(*progress.op).or_insert_with(Vec::new).push(samples);
         assert!(progress.elapsed + progress.left <= Duration::from_secs(60));
     })

@@ -1,0 +1,239 @@
+//! One NVIDIA GPU: products by cuBLASLt, memory-bound kernels of our own, timed in CUDA graphs.
+//!
+//! The libraries are looked for when the program runs; nothing of CUDA is needed to build. Clocks, limits of
+//! power and modes of the device are recorded and never changed.
+
+mod arena;
+mod blas_lt;
+mod case;
+mod check;
+mod gpu;
+mod kernel;
+mod library;
+mod memory;
+mod pattern;
+mod prepare;
+mod product;
+mod settings;
+mod stream;
+mod switch;
+mod trouble;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use self::library::Missing;
+pub use self::settings::{Cache, Policy, Settings, Unavailable};
+
+use self::arena::Arena;
+use self::blas_lt::{Algorithm, BlasLt};
+use self::case::{MOST_LAUNCHES, Timer};
+use self::check::Unchecked;
+use self::gpu::{Gpu, Shared};
+use self::trouble::Trouble;
+use self::watch::Watch;
+use super::{Backend, Case, Clock, MeasureError, WallClock};
+use crate::device::{Cluster, Device};
+use crate::dtype::Dtype;
+use crate::op::{Gemm, Op};
+
+/// Memory left to the libraries and to whatever they load, in bytes.
+const RESERVE: u64 = 1 << 30;
+
+/// Bytes that an op's buffers take beside its operands: copies begin at multiples of a size.
+const SLACK: u128 = 16 << 20;
+
+/// A GPU as a backend; keeps its buffers from one op to the next.
+pub struct Cuda {
+    settings: Settings,
+    watch: Watch,
+    details: toml::Table,
+    /// Other processes that computed on the device when this one began.
+    others: usize,
+    clock: WallClock,
+    dtypes: Vec<Dtype>,
+    algorithms: HashMap<Gemm, Algorithm>,
+    /// Ops whose results were right.
+    checked: HashSet<Op>,
+    // In the order in which they must be dropped: all before the device.
+    timer: Timer,
+    arena: Arena,
+    blas_lt: Rc<BlasLt>,
+    gpu: Shared,
+}
+
+impl Cuda {
+    /// The first GPU that can be seen.
+    ///
+    /// # Errors
+    /// When a library or a GPU is missing, the GPU is too old, or another process computes on it.
+    pub fn open(settings: Settings) -> Result<Self, Unavailable> {
+        let library = library::find()?;
+        let facts = gpu::facts().map_err(|trouble| Unavailable::NoDevice(trouble.to_string()))?;
+        if facts.capability.0 < 8 {
+            let (major, minor) = facts.capability;
+            return Err(Unavailable::TooOld { name: facts.name, major, minor });
+        }
+        let watch = Watch::new(&facts.uuid);
+        let others = watch.others();
+        if others > 0 && !settings.allow_shared {
+            return Err(Unavailable::InUse { name: facts.name, others });
+        }
+        let unusable = |trouble: Trouble| Unavailable::Unusable(trouble.to_string());
+        let gpu = Rc::new(Gpu::open(facts, library).map_err(unusable)?);
+        let blas_lt = Rc::new(BlasLt::open(&gpu).map_err(unusable)?);
+        let timer = Timer::new(&gpu).map_err(unusable)?;
+        let mut dtypes = vec![Dtype::Bf16, Dtype::F16, Dtype::Tf32, Dtype::F32];
+        if gpu.facts.capability >= (8, 9) {
+            dtypes.push(Dtype::F8E4m3);
+        }
+        let mut cuda = Cuda {
+            details: details(&gpu, &blas_lt, &watch),
+            settings,
+            watch,
+            others,
+            clock: WallClock::start(),
+            dtypes,
+            algorithms: HashMap::new(),
+            checked: HashSet::new(),
+            timer,
+            arena: Arena::new(&gpu, settings.seed),
+            blas_lt,
+            gpu,
+        };
+        cuda.burn_in().map_err(|error| Unavailable::Unusable(error.to_string()))?;
+        Ok(cuda)
+    }
+
+    /// Runs a large product until its time no longer changes: a device that is cold or idle has other clocks
+    /// than one at work.
+    fn burn_in(&mut self) -> Result<(), MeasureError> {
+        let op = Op::Gemm(Gemm { m: 4096, k: 4096, n: 4096, batch: 1, dtype: Dtype::Bf16 });
+        let mut spent = 0.0;
+        let mut steady = 0;
+        let mut last = f64::INFINITY;
+        let mut case = self.prepare(&op)?;
+        // Three windows of about 0.2 s within 1 %, but no less than 1 s and no more than 10 s of the device's
+        // time.
+        while (steady < 3 || spent < 1.0) && spent < 10.0 {
+            let runs = MOST_LAUNCHES;
+            let seconds = case.sample(runs)?.get();
+            steady = if (seconds / last - 1.0).abs() < 0.01 { steady + 1 } else { 0 };
+            spent += (seconds * runs as f64).max(1e-3);
+            last = seconds;
+        }
+        drop(case);
+        self.details.insert("burn_in_seconds".into(), ((spent * 1e3).round() / 1e3).into());
+        if let Some(state) = self.watch.state() {
+            self.details.insert("sm_mhz".into(), i64::from(state.mhz).into());
+        }
+        Ok(())
+    }
+}
+
+impl Backend for Cuda {
+    fn name(&self) -> &'static str {
+        "gettime-cuda"
+    }
+
+    fn device(&self) -> Device {
+        Device {
+            name: self.gpu.facts.name.clone(),
+            memory_bytes: Some(self.gpu.facts.memory_bytes),
+            details: self.details.clone(),
+        }
+    }
+
+    /// As many as are asked for; how many stand in one node is known only where several can be seen.
+    fn cluster(&self, gpus: u64) -> Cluster {
+        let seen = self.gpu.facts.devices;
+        let gpus_per_node = (seen > 1).then_some(seen.min(gpus));
+        Cluster { gpus: Some(gpus), gpus_per_node, ..Cluster::default() }
+    }
+
+    fn dtypes(&self) -> &[Dtype] {
+        &self.dtypes
+    }
+
+    fn supports(&self, op: &Op) -> Result<(), String> {
+        match op {
+            Op::Gemm(op) => {
+                if !self.dtypes.contains(&op.dtype) {
+                    return Err(format!("this device multiplies no {}", op.dtype));
+                }
+                if op.dtype == Dtype::F8E4m3 && [op.m, op.k, op.n].iter().any(|size| size % 16 != 0) {
+                    return Err("8-bit products have sizes that are multiples of 16".into());
+                }
+                if [op.m, op.k, op.n, op.batch].iter().any(|size| *size >= 1 << 31) {
+                    return Err("a size above what cuBLASLt counts".into());
+                }
+                Ok(())
+            }
+            Op::Kernel(op) => kernel::supported(op),
+            Op::Attention(_) => Err("there is no fused attention in this backend".into()),
+            Op::Collective(_) | Op::P2p(_) => Err("one GPU has nobody to send to".into()),
+        }
+    }
+
+    fn need(&self, op: &Op) -> u128 {
+        SLACK
+            + match op {
+                Op::Gemm(op) => product::sizes(op).into_iter().sum::<u128>(),
+                Op::Kernel(op) => kernel::need(op),
+                op => op.bytes(),
+            }
+    }
+
+    fn memory(&self) -> u64 {
+        (self.gpu.free_bytes() + self.arena.bytes()).saturating_sub(RESERVE)
+    }
+
+    fn clock(&self) -> Rc<dyn Clock> {
+        Rc::new(self.clock)
+    }
+
+    /// 1 ms: 2000 times the resolution of events.
+    fn shortest_sample(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError> {
+        self.supports(op).map_err(|reason| MeasureError::Unsupported { op: *op, reason })?;
+        let (asked, available) = (self.need(op), self.memory());
+        if asked > u128::from(available) {
+            return Err(MeasureError::OutOfMemory { op: *op, asked, available });
+        }
+        let gpu = Rc::clone(&self.gpu);
+        match self.prepared(op) {
+            Ok(timed) => Ok(Box::new(timed)),
+            Err(Unchecked::Trouble(trouble)) => {
+                let _ = gpu.note::<()>(Err(trouble));
+                Err(trouble.of(op))
+            }
+            Err(Unchecked::Wrong(wrong)) => Err(MeasureError::WrongResult {
+                op: *op,
+                place: wrong.place,
+                expected: wrong.expected,
+                got: wrong.got,
+            }),
+        }
+    }
+}
+
+/// What a table's header says of the device, beside its name and memory.
+fn details(gpu: &Gpu, blas_lt: &BlasLt, watch: &Watch) -> toml::Table {
+    let facts = &gpu.facts;
+    let int = |value: u64| toml::Value::from(i64::try_from(value).unwrap_or(i64::MAX));
+    let mut out = toml::Table::new();
+    out.insert("sms".into(), int(facts.multiprocessors.into()));
+    out.insert("l2_bytes".into(), int(facts.l2_bytes));
+    out.insert("uuid".into(), facts.uuid.clone().into());
+    out.insert("capability".into(), format!("{}.{}", facts.capability.0, facts.capability.1).into());
+    out.insert("cuda".into(), format!("{}.{}", facts.cuda / 1000, facts.cuda % 1000 / 10).into());
+    out.insert("cublas_lt".into(), blas_lt.version().into());
+    out.insert("workspace_bytes".into(), int(blas_lt.workspace_bytes()));
+    out.extend(watch.details());
+    out
+}

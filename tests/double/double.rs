@@ -1,0 +1,334 @@
+//! A driver, cuBLASLt and management library in one, with a virtual clock and a known law of times: what the
+//! programs of this project call of them, and nothing else.
+//!
+//! Tests build it with rustc as a C library and put it in the loader's way under the real names. Memory holds no
+//! bytes: it remembers what was written last, and computes the elements that are read. So the results are right,
+//! and a device of 140 GB costs nothing. `GETTIME_DOUBLE` holds the faults, separated by blanks; `--cfg
+//! no_elapsed_v2` and `--cfg no_matmul` leave functions out.
+#![allow(non_snake_case, clippy::missing_safety_doc, unsafe_op_in_unsafe_fn)]
+
+mod elements;
+mod management;
+mod products;
+mod state;
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+
+use elements::Kernel;
+use state::{Node, State, What, with};
+
+pub type Code = c_int;
+const SUCCESS: Code = 0;
+const INVALID: Code = 1;
+const OUT_OF_MEMORY: Code = 2;
+const NOT_FOUND: Code = 500;
+const NOT_READY: Code = 600;
+const ILLEGAL_ADDRESS: Code = 700;
+const LAUNCH_FAILED: Code = 719;
+const CAPTURE_UNSUPPORTED: Code = 900;
+
+/// Runs a call, unless the device broke before.
+fn call(f: impl FnOnce(&mut State) -> Code) -> Code {
+    with(|state| if state.broken != 0 { state.broken } else { f(state) })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuInit(_: c_uint) -> Code {
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDriverGetVersion(out: *mut c_int) -> Code {
+    *out = 13000;
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGetErrorString(code: Code, out: *mut *const c_char) -> Code {
+    *out = match code {
+        OUT_OF_MEMORY => c"out of memory",
+        ILLEGAL_ADDRESS => c"an illegal memory access was encountered",
+        LAUNCH_FAILED => c"unspecified launch failure",
+        _ => c"an error of the double",
+    }
+    .as_ptr();
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGet(out: *mut c_int, _: c_int) -> Code {
+    *out = 0;
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetCount(out: *mut c_int) -> Code {
+    *out = 1;
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetName(out: *mut c_char, length: c_int, _: c_int) -> Code {
+    let name = c"Test Double".to_bytes_with_nul();
+    assert!(name.len() <= length as usize);
+    std::ptr::copy_nonoverlapping(name.as_ptr().cast(), out, name.len());
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetAttribute(out: *mut c_int, attribute: c_int, _: c_int) -> Code {
+    *out = match attribute {
+        16 => 132,
+        38 => 50 << 20,
+        75 => 9,
+        76 => 0,
+        _ => return INVALID,
+    };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetUuid_v2(out: *mut [u8; 16], _: c_int) -> Code {
+    *out = [7; 16];
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceTotalMem_v2(out: *mut usize, _: c_int) -> Code {
+    *out = state::MEMORY as usize;
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(out: *mut usize, _: c_int) -> Code {
+    *out = 1;
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuCtxSetCurrent(_: usize) -> Code {
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Code {
+    call(|state| {
+        (*free, *total) = (state.free() as usize, state::MEMORY as usize);
+        SUCCESS
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemAlloc_v2(out: *mut u64, bytes: usize) -> Code {
+    call(|state| match state.allocate(bytes as u64) {
+        Some(address) => {
+            *out = address;
+            SUCCESS
+        }
+        None => OUT_OF_MEMORY,
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemFree_v2(address: u64) -> Code {
+    call(|state| if state.release(address) { SUCCESS } else { INVALID })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: usize, _: usize) -> Code {
+    let data = std::slice::from_raw_parts(from, bytes).to_vec();
+    call(|state| state.write(to, bytes as u64, What::Bytes(data)))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemcpyDtoH_v2(to: *mut u8, from: u64, bytes: usize) -> Code {
+    call(|state| {
+        let data = state.read(from, bytes as u64);
+        std::ptr::copy_nonoverlapping(data.as_ptr(), to, bytes);
+        SUCCESS
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, _: usize) -> Code {
+    let cost = 2e-6 + bytes as f64 * 0.5e-12;
+    call(|state| state.launch(cost, |state| state.write(to, bytes as u64, What::Copy(from))))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemsetD8Async(to: u64, value: u8, bytes: usize, _: usize) -> Code {
+    call(|state| state.write(to, bytes as u64, What::Set(value)))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemHostAlloc(out: *mut *mut c_void, bytes: usize, _: c_uint) -> Code {
+    *out = Box::leak(vec![0_u64; bytes.div_ceil(8)].into_boxed_slice()).as_mut_ptr().cast();
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemHostGetDevicePointer_v2(out: *mut u64, host: *mut c_void, _: c_uint) -> Code {
+    *out = host as u64;
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleLoadData(out: *mut *mut String, image: *const c_char) -> Code {
+    *out = Box::leak(Box::new(CStr::from_ptr(image).to_str().unwrap().to_owned()));
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleGetFunction(
+    out: *mut *mut String,
+    module: *const String,
+    name: *const c_char,
+) -> Code {
+    let name = CStr::from_ptr(name).to_str().unwrap();
+    if !(*module).contains(&format!(".entry {name}(")) {
+        return NOT_FOUND;
+    }
+    *out = Box::leak(Box::new(name.to_owned()));
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchKernel(
+    function: *const String,
+    blocks: c_uint,
+    _: c_uint,
+    _: c_uint,
+    threads: c_uint,
+    rows: c_uint,
+    _: c_uint,
+    _: c_uint,
+    _: usize,
+    arguments: *const *const c_void,
+    _: usize,
+) -> Code {
+    assert!(blocks > 0 && threads * rows <= 1024, "{blocks} blocks of {threads}×{rows} threads");
+    let kernel = Kernel::read(&*function, arguments);
+    call(|state| state.launch(kernel.cost(), |state| kernel.run(state)))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamCreate(out: *mut usize, _: c_uint) -> Code {
+    *out = 1;
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamBeginCapture_v2(_: usize, _: c_int) -> Code {
+    call(|state| {
+        if state.has("no_capture") {
+            return CAPTURE_UNSUPPORTED;
+        }
+        assert!(state.captured.is_none(), "a capture is under way");
+        state.captured = Some(Vec::new());
+        SUCCESS
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamEndCapture(_: usize, out: *mut *mut Vec<Node>) -> Code {
+    call(|state| {
+        *out = Box::into_raw(Box::new(state.captured.take().expect("no capture is under way")));
+        SUCCESS
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphInstantiateWithFlags(
+    out: *mut *mut Vec<Node>,
+    graph: *const Vec<Node>,
+    _: u64,
+) -> Code {
+    *out = Box::into_raw(Box::new((*graph).clone()));
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuGraphUpload(_: usize, _: usize) -> Code {
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphLaunch(graph: *const Vec<Node>, _: usize) -> Code {
+    call(|state| state.replay(&*graph))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphExecDestroy(graph: *mut Vec<Node>) -> Code {
+    drop(Box::from_raw(graph));
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphDestroy(graph: *mut Vec<Node>) -> Code {
+    drop(Box::from_raw(graph));
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventCreate(out: *mut usize, flags: c_uint) -> Code {
+    assert_eq!(flags, 0, "the event would keep no time");
+    call(|state| {
+        state.events.push(0.0);
+        *out = state.events.len();
+        SUCCESS
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventRecord(event: usize, _: usize) -> Code {
+    call(|state| {
+        assert!(state.captured.is_none(), "an event in a graph has to be an external one");
+        state.events[event - 1] = state.now;
+        SUCCESS
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventRecordWithFlags(event: usize, _: usize, flags: c_uint) -> Code {
+    assert_eq!(flags, 1);
+    call(|state| {
+        state.captured.as_mut().expect("no capture is under way").push(Node::Record(event));
+        SUCCESS
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventQuery(_: usize) -> Code {
+    call(|state| {
+        if state.endless {
+            return NOT_READY;
+        }
+        if state.dying {
+            state.broken = ILLEGAL_ADDRESS;
+        }
+        state.broken
+    })
+}
+
+unsafe fn elapsed(out: *mut f32, start: usize, end: usize) -> Code {
+    call(|state| {
+        *out = ((state.events[end - 1] - state.events[start - 1]) * 1e3) as f32;
+        SUCCESS
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventElapsedTime(out: *mut f32, start: usize, end: usize) -> Code {
+    elapsed(out, start, end)
+}
+
+#[cfg(not(no_elapsed_v2))]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventElapsedTime_v2(out: *mut f32, start: usize, end: usize) -> Code {
+    elapsed(out, start, end)
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventDestroy_v2(_: usize) -> Code {
+    SUCCESS
+}

@@ -1,0 +1,206 @@
+//! The device: its memory as a list of what was written, its clock, and the faults it was told to have.
+
+use std::sync::{LazyLock, Mutex};
+
+use crate::elements::Kernel;
+use crate::products::Product;
+use crate::{Code, LAUNCH_FAILED, SUCCESS};
+
+/// Bytes of memory.
+pub const MEMORY: u64 = 140 << 30;
+
+/// What a range of memory holds.
+pub enum What {
+    Bytes(Vec<u8>),
+    Set(u8),
+    Copy(u64),
+    Product(Box<Product>),
+    Kernel(Box<Kernel>),
+}
+
+struct Write {
+    start: u64,
+    bytes: u64,
+    what: What,
+}
+
+/// A node of a graph. What its launches write is not repeated: they write what the first run wrote.
+#[derive(Clone)]
+pub enum Node {
+    Cost(f64),
+    Record(usize),
+}
+
+pub struct State {
+    /// Seconds.
+    pub now: f64,
+    pub events: Vec<f64>,
+    pub captured: Option<Vec<Node>>,
+    /// The error that every call gives from now on; 0 for none.
+    pub broken: Code,
+    /// Whether something runs for ever.
+    pub endless: bool,
+    /// Whether something breaks the device, which the next question will tell.
+    pub dying: bool,
+    /// Whether heat holds the clock down.
+    pub hot: bool,
+    writes: Vec<Write>,
+    blocks: Vec<(u64, u64)>,
+    next: u64,
+    faults: Vec<(String, u64)>,
+    turns: Vec<u64>,
+    random: u64,
+}
+
+static STATE: LazyLock<Mutex<State>> = LazyLock::new(|| {
+    let faults = std::env::var("GETTIME_DOUBLE").unwrap_or_default();
+    let faults = faults.split_whitespace().map(|fault| {
+        let (name, count) = fault.split_once('=').unwrap_or((fault, "0"));
+        (name.to_owned(), count.parse().unwrap())
+    });
+    let faults: Vec<_> = faults.collect();
+    Mutex::new(State {
+        now: 0.0,
+        events: Vec::new(),
+        captured: None,
+        broken: SUCCESS,
+        endless: false,
+        dying: false,
+        hot: false,
+        writes: Vec::new(),
+        blocks: Vec::new(),
+        next: 1 << 40,
+        turns: vec![0; faults.len()],
+        faults,
+        random: 1,
+    })
+});
+
+pub fn with<T>(f: impl FnOnce(&mut State) -> T) -> T {
+    f(&mut STATE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+}
+
+impl State {
+    /// Whether a fault is asked for.
+    pub fn has(&self, name: &str) -> bool {
+        self.faults.iter().any(|(known, _)| known == name)
+    }
+
+    /// The number of a fault.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.faults.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+    }
+
+    /// Counts, and tells whether it is the fault's turn.
+    pub fn turn(&mut self, name: &str) -> bool {
+        let Some(i) = self.faults.iter().position(|(known, _)| known == name) else { return false };
+        self.turns[i] += 1;
+        self.turns[i] == self.faults[i].1
+    }
+
+    /// Counts, and tells whether it was the fault's turn before, or is.
+    pub fn turn_from(&mut self, name: &str) -> bool {
+        let Some(i) = self.faults.iter().position(|(known, _)| known == name) else { return false };
+        self.turns[i] += 1;
+        self.turns[i] >= self.faults[i].1
+    }
+
+    pub fn free(&self) -> u64 {
+        MEMORY - self.blocks.iter().map(|(_, bytes)| bytes).sum::<u64>()
+    }
+
+    pub fn allocate(&mut self, bytes: u64) -> Option<u64> {
+        if self.turn("oom") || self.turn_from("oom_from") || bytes > self.free() {
+            return None;
+        }
+        let address = self.next;
+        self.next += bytes.next_multiple_of(1 << 21);
+        self.blocks.push((address, bytes));
+        Some(address)
+    }
+
+    pub fn release(&mut self, address: u64) -> bool {
+        let Some(i) = self.blocks.iter().position(|(start, _)| *start == address) else { return false };
+        let (start, bytes) = self.blocks.swap_remove(i);
+        self.writes.retain(|write| write.start < start || write.start >= start + bytes);
+        true
+    }
+
+    pub fn write(&mut self, start: u64, bytes: u64, what: What) -> Code {
+        let inside = |(block, size): &(u64, u64)| *block <= start && start + bytes <= block + size;
+        assert!(self.blocks.iter().any(inside), "{bytes} bytes at {start:#x} are not allocated");
+        let end = start + bytes;
+        self.writes.retain(|old| old.start < start || old.start + old.bytes > end);
+        self.writes.push(Write { start, bytes, what });
+        SUCCESS
+    }
+
+    /// Bytes that lie in one element of what was written last.
+    pub fn read(&self, start: u64, bytes: u64) -> Vec<u8> {
+        let covers = |write: &&Write| write.start <= start && start + bytes <= write.start + write.bytes;
+        let write = self.writes.iter().rev().find(covers).expect("read before it was written");
+        let offset = start - write.start;
+        let mut out = match &write.what {
+            What::Bytes(data) => data[offset as usize..][..bytes as usize].to_vec(),
+            What::Set(value) => vec![*value; bytes as usize],
+            What::Copy(from) => self.read(from + offset, bytes),
+            What::Product(product) => product.element(self, start, offset),
+            What::Kernel(kernel) => kernel.element(self, start, offset),
+        };
+        out.truncate(bytes as usize);
+        out
+    }
+
+    /// A bf16 number, or a binary32 one.
+    pub fn number_at(&self, start: u64, bytes: u64, element: u64) -> f64 {
+        let data = self.read(start + element * bytes, bytes);
+        match bytes {
+            2 => f32::from_bits(u32::from(u16::from_le_bytes([data[0], data[1]])) << 16).into(),
+            _ => f32::from_le_bytes([data[0], data[1], data[2], data[3]]).into(),
+        }
+    }
+
+    /// Runs something that takes `cost` seconds, or makes it a node of a graph.
+    pub fn launch(&mut self, cost: f64, run: impl FnOnce(&mut State) -> Code) -> Code {
+        if let Some(nodes) = &mut self.captured {
+            nodes.push(Node::Cost(cost));
+            return SUCCESS;
+        }
+        if self.turn("launch") {
+            self.broken = LAUNCH_FAILED;
+            return LAUNCH_FAILED;
+        }
+        self.endless |= self.turn("endless");
+        self.dying |= self.turn("sticky");
+        self.hot |= self.turn("throttled");
+        self.now += cost;
+        run(self)
+    }
+
+    pub fn replay(&mut self, nodes: &[Node]) -> Code {
+        let factor = self.factor();
+        for node in nodes {
+            match node {
+                Node::Cost(cost) => self.now += cost * factor,
+                Node::Record(event) => self.events[event - 1] = self.now,
+            }
+        }
+        SUCCESS
+    }
+
+    /// Noise in percent, and time lost to heat.
+    fn factor(&mut self) -> f64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let uniform = (self.random >> 33) as f64 / f64::from(1_u32 << 31) * 2.0 - 1.0;
+        1.0 + uniform * self.number("noise").unwrap_or(0) as f64 / 100.0
+    }
+}
+
+/// The bits of a number in 2 or 4 bytes; of bf16 the nearest, even ones of two.
+pub fn bits(x: f64, bytes: u64) -> Vec<u8> {
+    let wide = (x as f32).to_bits();
+    match bytes {
+        2 => (((wide + 0x7fff + (wide >> 16 & 1)) >> 16) as u16).to_le_bytes().to_vec(),
+        _ => wide.to_le_bytes().to_vec(),
+    }
+}
