@@ -24,7 +24,7 @@ fn write_all(out: &mut String, evaluations: &[Evaluation], source: &Source) -> s
     writeln!(out, "{}\n", machine(&evaluations.iter().collect::<Vec<_>>(), source))?;
     writeln!(
         out,
-        "  {:<15}{:<22}{:>7}{:>7}{:>7}{:>9}{:>5}{:>6}  memory per GPU",
+        "  {:<15}{:<20}{:>7}{:>7}{:>7}{:>9}{:>5}{:>6}  memory per GPU",
         "plan", "runtime", "vs best", "µbatch", "busy", "products", "mem", "comm"
     )?;
     for group in by_model(evaluations) {
@@ -38,8 +38,8 @@ fn write_all(out: &mut String, evaluations: &[Evaluation], source: &Source) -> s
         }
     }
     if evaluations.iter().any(|e| e.fits() == Some(false)) {
-        let auto = "--microbatches auto cuts each batch into as few as fit";
-        writeln!(out, "\n✗ does not fit in memory undivided; {auto}")?;
+        let cut = "ok in ÷ so many micro-batches: --microbatches auto";
+        writeln!(out, "\n✗ does not fit in memory as it stands, {cut}")?;
     }
     Ok(())
 }
@@ -82,7 +82,7 @@ fn write_row(out: &mut String, e: &Evaluation, best: f64) -> std::fmt::Result {
     });
     let ratio = if best > 0.0 { format!("{:.2}", seconds / best) } else { "–".to_owned() };
     let row = format!(
-        "  {:<15}{:<22}{ratio:>7}{:>7}{:>7}{gemm:>9}{mem:>5}{comm:>6}  {}",
+        "  {:<15}{:<20}{ratio:>7}{:>7}{:>7}{gemm:>9}{mem:>5}{comm:>6}  {}",
         clip(&e.plan.name, 14),
         with_error(&e.makespan()),
         e.choice.microbatches,
@@ -92,15 +92,15 @@ fn write_row(out: &mut String, e: &Evaluation, best: f64) -> std::fmt::Result {
     writeln!(out, "{}", clip(&row, WIDTH))
 }
 
-/// `131 of 141 GB`, or what it needs and with how many micro-batches it would fit.
+/// `131 GB of 141 GB`, or what it needs and in how many micro-batches it would fit.
 fn memory(e: &Evaluation) -> String {
     let needs = human_bytes(e.fullest().peak_bytes);
     let Some(memory) = e.memory else { return needs };
     let capacity = human_bytes(memory.capacity_bytes);
     match (e.fits(), memory.fewest_microbatches) {
         (Some(true), _) => format!("{needs} of {capacity}"),
-        (_, Some(n)) => format!("✗ {needs}, fits in {n}"),
-        (_, None) => format!("✗ {needs}, never fits"),
+        (_, Some(n)) => format!("✗ {needs}, ok ÷{n}"),
+        (_, None) => format!("✗ {needs}, never ok"),
     }
 }
 
