@@ -1,8 +1,7 @@
 //! What the base law leaves over, between the rows: local kriging.
 
-use super::law::Point;
 use super::least_squares::{cholesky, dot, forward};
-use super::neighbours::{Neighbour, distance2};
+use super::neighbours::{Neighbour, Point, distance2};
 
 /// How alike the residuals of two rows are, by their distance in scaled octaves, in units of the variance of
 /// the long-range part: `Matérn3/2(d/range) + short·exp(−d/short_range) + nugget·[same row]`.

@@ -4,14 +4,9 @@ use super::draw;
 use super::features::{Coords, DIMS, Features};
 use super::kriging::Covariance;
 use super::menu::{Effort, Menu};
+use super::neighbours::{POINT_DIMS, Point};
 use super::terms::Terms;
 use super::trees::{TREE_DIMS, Traits};
-
-/// Coordinates of the residual: those of the op, and those that the law adds.
-pub const POINT_DIMS: usize = DIMS + 5;
-
-/// Where a residual lies.
-pub type Point = [f64; POINT_DIMS];
 
 /// What the residual of an op may depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]

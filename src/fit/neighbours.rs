@@ -1,6 +1,12 @@
 //! The nearest rows of a point: a k-d tree.
 
-use super::law::{POINT_DIMS, Point};
+use super::features::DIMS;
+
+/// Coordinates of the residual: those of the op, and those that the law adds.
+pub const POINT_DIMS: usize = DIMS + 5;
+
+/// Where a residual lies.
+pub type Point = [f64; POINT_DIMS];
 
 /// Rows in a leaf: below this a scan is faster than a descent.
 const LEAF: usize = 12;

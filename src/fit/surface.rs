@@ -4,8 +4,8 @@ use super::features::{Coords, DIMS, Features};
 use super::guard::{self, Peaks};
 use super::interval::{Calibration, Values};
 use super::kriging::{Fading, median};
-use super::law::{Law, Machine, Point};
-use super::neighbours::Tree;
+use super::law::{Law, Machine};
+use super::neighbours::{Point, Tree};
 use super::ranks;
 use super::trees::{Forest, Size, Traits};
 

@@ -3,7 +3,7 @@
 //! Read here and not by a crate: what stands on crates.io either reports no line, or has a licence that a
 //! library under MIT cannot take in, or calls Graphviz itself.
 
-use super::read::DotError;
+use super::error::DotError;
 
 /// A token and the line it stands on, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod dot;
+mod error;
 mod facts;
 mod lexer;
 mod read;
@@ -15,8 +16,9 @@ mod shape;
 use std::collections::HashMap;
 
 pub use dot::{dot, stages};
+pub use error::DotError;
 pub use facts::Facts;
-pub use read::{DotError, read};
+pub use read::read;
 pub use shape::{NotAShape, Shape};
 
 use crate::dag::Kind;

@@ -5,26 +5,11 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use super::attributes::{gpus, ops, tensors};
+use super::error::DotError;
 use super::lexer::{Token, TokenKind, tokens};
 use super::{Cut, Edge, Facts, Graph, Node};
 use crate::dag::Kind;
 use crate::dtype::Dtype;
-
-/// A text that is no graph of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {message}")]
-pub struct DotError {
-    /// Counted from 1.
-    pub line: usize,
-    /// What is wrong there.
-    pub message: String,
-}
-
-impl DotError {
-    pub(super) fn at(line: usize, message: &str) -> Self {
-        DotError { line, message: message.to_owned() }
-    }
-}
 
 /// The bound of every size in a plan file too.
 const LARGEST: u64 = 1 << 20;

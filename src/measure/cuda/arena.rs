@@ -1,9 +1,9 @@
 //! The buffers of the ops, kept from one op to the next, and where in them an op's operands lie.
 
 use super::gpu::{Argument, Shared};
-use super::kernel::HARNESS;
 use super::memory::Buffer;
 use super::pattern::{PERIOD, Pattern};
+use super::ptx::HARNESS;
 use super::trouble::Trouble;
 use crate::dtype::Dtype;
 

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::arena::Buffers;
 use super::gpu::{Argument, Shared};
-use super::kernel::{HARNESS, Streaming};
+use super::kernel::Streaming;
 use super::memory::Buffer;
 use super::product::Product;
+use super::ptx::HARNESS;
 use super::stream::{Event, Graph};
 use super::switch::Switch;
 use super::trouble::Trouble;

@@ -5,17 +5,11 @@ use super::check::{self, Unchecked, compare, places};
 use super::gpu::{Argument, Function, Gpu};
 use super::pattern::{decode, roundoff};
 use super::product::read;
+use super::ptx::{ELEMENTS, GATE, ROWS};
 use super::stream;
 use super::trouble::Trouble;
 use crate::dtype::Dtype;
 use crate::op::{Kernel, KernelKind};
-
-const ROWS: &str = include_str!("../../../kernels/rows.ptx");
-const ELEMENTS: &str = include_str!("../../../kernels/elements.ptx");
-const GATE: &str = include_str!("../../../kernels/gate.ptx");
-
-/// What measuring itself needs.
-pub(super) const HARNESS: &str = include_str!("../../../kernels/harness.ptx");
 
 /// Elements of an output that are compared.
 const CHECKED: usize = 32;

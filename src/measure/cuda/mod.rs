@@ -14,6 +14,7 @@ mod memory;
 mod pattern;
 mod prepare;
 mod product;
+mod ptx;
 mod settings;
 mod stream;
 mod switch;

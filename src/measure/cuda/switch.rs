@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use cudarc::driver::sys;
 
 use super::gpu::{Argument, Gpu};
-use super::kernel::HARNESS;
+use super::ptx::HARNESS;
 use super::trouble::{Trouble, driver};
 
 /// The kernel ends by itself after this, in ns.
