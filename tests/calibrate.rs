@@ -1,5 +1,6 @@
 //! The program `calibrate` from outside.
 
+#[cfg(any(feature = "cpu", feature = "cuda"))]
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -19,6 +20,7 @@ fn error(output: &Output, code: i32) -> &str {
     text(&output.stderr)
 }
 
+#[cfg(feature = "cuda")]
 #[test]
 fn without_a_driver_the_processor_is_offered() {
     let folder = tempfile::tempdir().unwrap();
@@ -49,8 +51,16 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     assert!(error(&calibrate(&["--backend", "cpu"]), 2).contains("--out"));
 }
 
+#[cfg(any(feature = "cpu", feature = "cuda"))]
 fn path(folder: &Path, name: &str) -> String {
     folder.join(name).to_str().unwrap().to_owned()
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn without_the_feature_no_gpu_is_measured() {
+    let run = calibrate(&["--gpus", "1", "--out", "t.csv"]);
+    assert!(error(&run, 1).contains("--features cuda"), "{}", error(&run, 1));
 }
 
 #[cfg(not(feature = "cpu"))]
