@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures one GPU from prebuilt programs: results first, then times, then the same shapes under PyTorch.
 #
-#   scripts/gpu-session.sh OUT [BINARIES] [MINUTES]
+#   scripts/gpu-run.sh OUT [BINARIES] [MINUTES]
 #
 # OUT is the folder for tables, logs, versions and clocks; BINARIES the folder of `calibrate` and `evaluate`
 # (target/release); MINUTES the time for the main table (4). No cargo and no network are needed, and about 9
