@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Fit, draw, jobs};
+use super::{Fit, draw, jobs, ranks};
 use crate::dtype::Dtype;
 use crate::op::Family;
 
@@ -40,17 +40,18 @@ impl Fit {
     pub fn holdout(&self, folds: u64, seed: u64) -> Vec<FamilyError> {
         let folds = folds.max(2);
         let mut errors: BTreeMap<(Family, Option<Dtype>), (Vec<f64>, usize)> = BTreeMap::new();
-        for (key, surface) in self.surfaces.iter().filter(|(_, surface)| surface.rows() > 1) {
+        for (key, fitted) in self.surfaces.iter().filter(|(_, fitted)| fitted.surface().rows() > 1) {
+            let surface = fitted.surface();
             let (of_family, covered) = errors.entry((key.family(), key.dtype())).or_default();
             let fold = |row: usize| draw::mix(seed, row as u64) % folds;
             let forests = jobs::run(folds as usize, |out| surface.grow(|row| fold(row) != out as u64));
             for row in draw::rows(surface.rows(), MOST_ROWS, seed) {
                 let forest = forests[fold(row) as usize].as_ref();
-                let prediction =
-                    surface.predict_from(surface.features(row), &|other| fold(other) != fold(row), forest);
+                let keep = |other| fold(other) != fold(row);
+                let prediction = ranks::predict(surface, surface.features(row), &keep, forest);
                 let off = prediction.log - surface.log(row);
                 of_family.push(100.0 * off.exp_m1());
-                *covered += usize::from(off.abs() <= surface.half_width(&prediction));
+                *covered += usize::from(off.abs() <= fitted.half_width(&prediction));
             }
         }
         errors

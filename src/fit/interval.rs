@@ -3,7 +3,9 @@
 use super::draw;
 use super::features::{DIMS, Features};
 use super::jobs;
+use super::ranks;
 use super::surface::{Prediction, Surface};
+use super::values::Values;
 
 /// The share of new measurements that an interval is to hold.
 const SHARE: f64 = 0.9;
@@ -132,16 +134,23 @@ fn score(surface: &Surface, row: usize, prediction: &Prediction, is_new: bool) -
     Score { size, is_new }
 }
 
+/// The coordinates of the rows that `keep` admits.
+fn values_of(surface: &Surface, keep: impl Fn(usize) -> bool) -> Values {
+    let rows: Vec<&Features> =
+        (0..surface.rows()).filter(|row| keep(*row)).map(|row| surface.features(row)).collect();
+    Values::new(&rows)
+}
+
 fn left_out(surface: &Surface, fold: u64) -> Vec<Score> {
     let keep = |row: usize| draw::mix(3, row as u64) % FOLDS != fold;
     let forest = surface.grow(keep);
-    let values = Values::of(surface, keep);
+    let values = values_of(surface, keep);
     let out: Vec<usize> = (0..surface.rows()).filter(|row| !keep(*row)).collect();
     draw::rows(out.len(), MOST_SCORES, 2)
         .into_iter()
         .map(|place| {
             let (row, features) = (out[place], surface.features(out[place]));
-            let prediction = surface.predict_from(features, &keep, forest.as_ref());
+            let prediction = ranks::predict(surface, features, &keep, forest.as_ref());
             score(surface, row, &prediction, values.lack(features))
         })
         .collect()
@@ -149,7 +158,7 @@ fn left_out(surface: &Surface, fold: u64) -> Vec<Score> {
 
 /// The smallest and the largest value of an axis stay: without them it would be an extrapolation.
 fn coordinates_left_out(surface: &Surface, round: u64) -> Vec<Score> {
-    let values = Values::of(surface, |_| true);
+    let values = values_of(surface, |_| true);
     let tried: Vec<usize> = (0..DIMS).filter(|axis| values.0[*axis].len() >= FEWEST_VALUES).collect();
     let held = |row: usize, axis: usize| {
         let value = surface.features(row).coords[axis];
@@ -170,7 +179,7 @@ fn coordinates_left_out(surface: &Surface, round: u64) -> Vec<Score> {
         .into_iter()
         .map(|place| {
             let row = out[place];
-            let prediction = surface.predict_from(surface.features(row), &keep, forest.as_ref());
+            let prediction = ranks::predict(surface, surface.features(row), &keep, forest.as_ref());
             score(surface, row, &prediction, true)
         })
         .collect()
@@ -178,7 +187,7 @@ fn coordinates_left_out(surface: &Surface, round: u64) -> Vec<Score> {
 
 /// Scores of the rows at the upper end of an axis, predicted by a surface of the others.
 fn beyond_the_rest(surface: &Surface, axis: usize) -> Vec<Score> {
-    let values = Values::of(surface, |_| true);
+    let values = values_of(surface, |_| true);
     let (Some(first), Some(last)) = (values.0[axis].first(), values.0[axis].last()) else {
         return Vec::new();
     };
@@ -194,40 +203,16 @@ fn beyond_the_rest(surface: &Surface, axis: usize) -> Vec<Score> {
     }
     let logs: Vec<f64> = below.iter().map(|row| surface.log(*row)).collect();
     let law = surface.law().refit(&features, &logs);
-    let rest = Surface::uncalibrated(features, logs, law);
+    let rest = Surface::new(features, logs, law);
+    let forest = rest.grow(|_| true);
     draw::rows(above.len(), MOST_SCORES, 6)
         .into_iter()
-        .map(|place| score(surface, above[place], &rest.predict(surface.features(above[place])), true))
+        .map(|place| {
+            let features = surface.features(above[place]);
+            let prediction = ranks::predict(&rest, features, &|_| true, forest.as_ref());
+            score(surface, above[place], &prediction, true)
+        })
         .collect()
-}
-
-/// The values of each axis, rising.
-pub struct Values(pub [Vec<f64>; DIMS]);
-
-impl Values {
-    /// The values of the rows that `keep` admits.
-    pub fn of(surface: &Surface, keep: impl Fn(usize) -> bool) -> Values {
-        let rows: Vec<&Features> =
-            (0..surface.rows()).filter(|row| keep(*row)).map(|row| surface.features(row)).collect();
-        Values::new(&rows)
-    }
-
-    /// The values of `rows`.
-    pub fn new(rows: &[&Features]) -> Values {
-        Values(std::array::from_fn(|axis| {
-            let mut values: Vec<f64> = rows.iter().map(|row| row.coords[axis]).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values.dedup();
-            values
-        }))
-    }
-
-    /// Whether an op has a coordinate that no row has.
-    pub fn lack(&self, op: &Features) -> bool {
-        let known =
-            |axis: usize| self.0[axis].binary_search_by(|value| value.total_cmp(&op.coords[axis])).is_ok();
-        !(0..DIMS).all(known)
-    }
 }
 
 /// A quantile that few scores do not take below that of the normal law.

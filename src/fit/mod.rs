@@ -9,6 +9,7 @@
 pub mod check;
 mod draw;
 mod features;
+mod fitted;
 mod guard;
 mod holdout;
 mod interval;
@@ -22,6 +23,7 @@ mod ranks;
 mod surface;
 mod terms;
 mod trees;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
@@ -36,8 +38,8 @@ use crate::stats::Summary;
 use crate::table::{Record, Table};
 use crate::units::Seconds;
 use features::Features;
+use fitted::Fitted;
 use law::Machine;
-use surface::Surface;
 
 /// A measured time's interval holds 95 %, in standard deviations of a normal law.
 const NORMAL_95: f64 = 1.96;
@@ -46,7 +48,7 @@ const NORMAL_95: f64 = 1.96;
 pub struct Fit {
     name: String,
     measured: HashMap<Op, Summary>,
-    surfaces: BTreeMap<Key, Surface>,
+    surfaces: BTreeMap<Key, Fitted>,
     /// What was asked before: a plan asks for the same op in every layer.
     asked: RwLock<HashMap<Op, Estimate>>,
 }
@@ -83,7 +85,7 @@ impl Fit {
             measured: records.iter().map(|record| (record.op, record.summary)).collect(),
             surfaces: rows
                 .into_iter()
-                .map(|(key, (all, logs))| (key, Surface::new(all, logs, machine(&key))))
+                .map(|(key, (all, logs))| (key, Fitted::new(all, logs, machine(&key))))
                 .collect(),
             asked: RwLock::default(),
         }
@@ -104,7 +106,7 @@ impl Fit {
     fn exact(&self, op: &Op, summary: &Summary) -> Estimate {
         let seconds = summary.seconds;
         let (low, high) = summary.interval.unwrap_or_else(|| {
-            let noise = self.surfaces.get(&Key::of(op)).map_or(0.0, Surface::noise);
+            let noise = self.surfaces.get(&Key::of(op)).map_or(0.0, |fitted| fitted.surface().noise());
             around(seconds, NORMAL_95 * noise)
         });
         Estimate { seconds, low: low.min(seconds), high: high.max(seconds), basis: Basis::Measured }
@@ -113,15 +115,15 @@ impl Fit {
     /// The time of an op that was not measured.
     fn estimate(&self, op: &Op) -> Result<Estimate, CostError> {
         let key = Key::of(op);
-        let surface = self.surfaces.get(&key).ok_or_else(|| CostError::Missing {
+        let fitted = self.surfaces.get(&key).ok_or_else(|| CostError::Missing {
             source_name: self.name.clone(),
             missing: key.to_string(),
             op: *op,
         })?;
         let not_finite = || CostError::NotFinite { source_name: self.name.clone(), op: *op };
-        let prediction = surface.predict(&Features::of(op).ok_or_else(not_finite)?);
+        let prediction = fitted.predict(&Features::of(op).ok_or_else(not_finite)?);
         let seconds = Seconds::new(prediction.log.exp()).map_err(|_| not_finite())?;
-        let (low, high) = around(seconds, surface.half_width(&prediction));
+        let (low, high) = around(seconds, fitted.half_width(&prediction));
         let basis = if prediction.is_inside() { Basis::Interpolated } else { Basis::Extrapolated };
         Ok(Estimate { seconds, low, high, basis })
     }

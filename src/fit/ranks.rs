@@ -1,4 +1,4 @@
-//! Groups larger or smaller than any that was measured.
+//! Predictions of all ops, those of groups larger or smaller than any that was measured among them.
 
 use super::features::{Features, RANKS_STRETCH};
 use super::kriging::median;
@@ -12,6 +12,24 @@ const LEAST_LATENCY: f64 = 0.25;
 /// Sizes whose median time is the latency: a single row may be one measured in a bad moment.
 const SMALLEST: usize = 4;
 
+/// Predicts an op from the rows that `keep` admits, and the forest grown of them.
+pub fn predict(
+    surface: &Surface,
+    op: &Features,
+    keep: &impl Fn(usize) -> bool,
+    forest: Option<&Forest>,
+) -> Prediction {
+    match beyond(surface, op, keep, forest) {
+        None => surface.predict(op, keep, forest),
+        Some(said) => Prediction {
+            sigma: surface.drifted(said.sigma, op),
+            is_new: true,
+            outside: surface.outside(op),
+            ..said
+        },
+    }
+}
+
 /// The time of a collective on more ranks than any row has, or fewer; `None` where it is of another kind, or
 /// only one number of ranks was measured.
 ///
@@ -20,7 +38,7 @@ const SMALLEST: usize = 4;
 /// proportion to the steps of the ring, from the two nearest numbers of ranks; that of all_to_all stays, since
 /// its parts travel side by side. So 8 ranks from 2 and 4, on tables of five systems, are met within 5.1 to
 /// 6.6 % in the median; the time of 4 ranks as it is misses by 16 to 26 %.
-pub fn beyond(
+fn beyond(
     surface: &Surface,
     op: &Features,
     keep: &impl Fn(usize) -> bool,
@@ -36,7 +54,7 @@ pub fn beyond(
     };
     let on = |bytes: u64, ranks: u64| {
         let other = Features::of(&Op::Collective(Collective { bytes, ranks, ..asked }))?;
-        Some(surface.predict_from(&other, keep, forest))
+        Some(surface.predict(&other, keep, forest))
     };
     let mut prediction = on(asked.bytes, near)?;
     let latency = |ranks| {

@@ -2,12 +2,11 @@
 
 use super::features::{Coords, DIMS, Features};
 use super::guard::{self, Peaks};
-use super::interval::{Calibration, Values};
 use super::kriging::{Fading, median};
-use super::law::{Law, Machine};
+use super::law::Law;
 use super::neighbours::{Point, Tree};
-use super::ranks;
 use super::trees::{Forest, Size, Traits};
+use super::values::Values;
 
 /// Rows that speak for a point: beyond 40 the error does not fall (H200, 250 to 5,000 rows) and time rises.
 const NEIGHBOURS: usize = 40;
@@ -39,8 +38,6 @@ pub struct Surface {
     tree: Tree,
     fading: Fading,
     traits: Vec<Traits>,
-    forest: Option<Forest>,
-    calibration: Calibration,
 }
 
 /// What a surface says of a point.
@@ -64,28 +61,9 @@ impl Prediction {
 }
 
 impl Surface {
-    /// The surface of rows in rising order of their ops, given as features and the logarithm of their seconds;
-    /// at least one.
-    pub fn new(features: Vec<Features>, logs: Vec<f64>, machine: Machine) -> Surface {
-        let law = Law::fit(&features, &logs, machine);
-        let surface = Surface::laid_out(features, logs, law);
-        let (forest, calibration) = std::thread::scope(|scope| {
-            let forest = scope.spawn(|| surface.grow(|_| true));
-            let calibration = Calibration::of(&surface);
-            (forest.join().unwrap_or_default(), calibration)
-        });
-        Surface { forest, calibration, ..surface }
-    }
-
-    /// A surface whose intervals are those of its covariance.
-    pub(super) fn uncalibrated(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
-        let surface = Surface::laid_out(features, logs, law);
-        let forest = surface.grow(|_| true);
-        Surface { forest, ..surface }
-    }
-
-    /// A surface without trees and calibration.
-    fn laid_out(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
+    /// The surface of rows in rising order of their ops, given as features and the logarithm of their seconds,
+    /// with the law that was fitted to them; at least one.
+    pub fn new(features: Vec<Features>, logs: Vec<f64>, law: Law) -> Surface {
         let residuals: Vec<f64> =
             features.iter().zip(&logs).map(|(features, log)| log - law.log(features)).collect();
         let mut away: Vec<f64> = residuals.iter().map(|residual| residual.abs()).collect();
@@ -100,7 +78,6 @@ impl Surface {
         let (points, traits): (Vec<Point>, Vec<Traits>) =
             (features.iter()).map(|row| law.look(&row.coords)).map(|look| (look.point, look.traits)).unzip();
         let tree = Tree::new(&points);
-        let calibration = Calibration::default();
         let values = Values::new(&features.iter().collect::<Vec<_>>());
         let fading = Fading::of(&law.covariance());
         let peaks = Peaks::of(&features, &logs);
@@ -118,8 +95,6 @@ impl Surface {
             tree,
             fading,
             traits,
-            forest: None,
-            calibration,
         }
     }
 
@@ -160,18 +135,13 @@ impl Surface {
         Some(Forest::fit(&self.traits, &self.residuals, &rows, size))
     }
 
-    /// Predicts an op from all rows.
-    pub fn predict(&self, op: &Features) -> Prediction {
-        self.predict_from(op, &|_| true, self.forest.as_ref())
-    }
-
     /// Predicts an op from the law and the residuals of the rows that `keep` admits.
     ///
     /// `t = law(op)·exp(residual)`. Beyond the box of the measured coordinates the law is that of the op itself
     /// and the residual that of the nearest point of the box: so the time does not jump at the edge and follows
     /// the law's straight tail. The residual's error there grows by the variogram `2·(C(0) − C(d))` over the
     /// distance d, as the true residual may drift away from its value at the edge.
-    pub fn predict_from(
+    pub fn predict(
         &self,
         op: &Features,
         keep: &impl Fn(usize) -> bool,
@@ -183,13 +153,7 @@ impl Surface {
             at[*to] += (at[*from] - self.high[*from]).max(0.0);
         }
         let at = self.clamped(&at);
-        let outside =
-            std::array::from_fn(|axis| !(self.low[axis]..=self.high[axis]).contains(&op.coords[axis]));
-        if let Some(said) = ranks::beyond(self, op, keep, forest) {
-            let distance = apart(&op.coords, &self.clamped(&op.coords));
-            let sigma = self.drifted(said.sigma, distance);
-            return Prediction { sigma, is_new: true, outside, ..said };
-        }
+        let outside = self.outside(op);
         let mut prediction =
             Prediction { log: law, sigma: self.noise(), is_new: self.values.lack(op), outside };
         let look = self.law.look(&at);
@@ -213,14 +177,9 @@ impl Surface {
             let nearest = near.iter().map(|other| apart(&op.coords, &self.features[other.row].coords));
             PRIOR_NOISE.hypot(PRIOR_DRIFT * nearest.fold(f64::INFINITY, f64::min).min(100.0))
         } else {
-            self.drifted(residual.sigma, apart(&op.coords, &self.clamped(&op.coords)))
+            self.drifted(residual.sigma, op)
         };
         prediction
-    }
-
-    /// Half the width of the 90 % interval of a prediction, in log seconds.
-    pub fn half_width(&self, prediction: &Prediction) -> f64 {
-        self.calibration.half_width(prediction)
     }
 
     /// The standard deviation of one measurement, in log seconds.
@@ -228,8 +187,14 @@ impl Surface {
         if self.has_few_rows() { PRIOR_NOISE } else { self.spread * self.law.covariance().nugget.sqrt() }
     }
 
-    /// The standard deviation so many octaves beyond the box of the measured coordinates.
-    fn drifted(&self, sigma: f64, distance: f64) -> f64 {
+    /// Along which axes an op lies outside the range of what was measured.
+    pub fn outside(&self, op: &Features) -> [bool; DIMS] {
+        std::array::from_fn(|axis| !(self.low[axis]..=self.high[axis]).contains(&op.coords[axis]))
+    }
+
+    /// The standard deviation of an op's prediction, as far beyond the box of the measured coordinates as it lies.
+    pub fn drifted(&self, sigma: f64, op: &Features) -> f64 {
+        let distance = apart(&op.coords, &self.clamped(&op.coords));
         let covariance = self.law.covariance();
         let drift = 2.0 * (covariance.at(0.0) - covariance.at(distance));
         sigma.hypot(self.spread * drift.max(0.0).sqrt())
