@@ -45,7 +45,7 @@ impl Watch {
     /// Other processes that compute on the device. To be asked before this process does.
     pub fn others(&self) -> usize {
         let own = std::process::id();
-        let processes = self.device.as_ref().and_then(|device| device.running_compute_processes().ok());
+        let processes = self.device.as_ref().and_then(|nvml| nvml.running_compute_processes().ok());
         processes.map_or(0, |processes| processes.iter().filter(|process| process.pid != own).count())
     }
 
