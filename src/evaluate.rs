@@ -118,7 +118,7 @@ impl Evaluation {
         self.timeline.makespan
     }
 
-    /// Busy seconds of all GPUs over 16 × makespan, or however many GPUs there are.
+    /// Busy seconds of all GPUs over GPUs × makespan, from 0 to 1.
     pub fn utilisation(&self) -> f64 {
         let busy: f64 = self.timeline.busy.iter().sum();
         let all = self.timeline.schedule.makespan * f64::from(self.dag.gpus());

@@ -62,7 +62,7 @@ pub(super) fn ops_text(ops: &[(Op, u64)]) -> String {
             words.push(format!("kind={}", cells.kind));
         }
         words.extend(cells.dtype.map(|dtype| format!("dtype={dtype}")));
-        let number = |column: Column| counted(&cells, column).map(|n| format!("{column}={n}"));
+        let number = |column: Column| cells.count(column).map(|n| format!("{column}={n}"));
         words.extend(Column::ALL.into_iter().filter_map(number));
         if *count != 1 {
             words.push(format!("count={count}"));
@@ -91,50 +91,16 @@ fn op(text: &str) -> Result<(Op, u64), String> {
             "kind" => cells.kind = value.to_owned(),
             "dtype" => cells.dtype = Some(value.parse().map_err(|e| format!("{e}"))?),
             _ => match Column::ALL.into_iter().find(|column| column.name() == key) {
-                Some(column) => set(&mut cells, column, number()?),
+                Some(column) => cells.set_count(column, Some(number()?)),
                 None => return Err(format!("\"{key}\" is not a size of an op")),
             },
         }
     }
     let sizes = Column::ALL.into_iter().filter(|column| *column != Column::Bytes);
-    let sizes = sizes.filter_map(|column| counted(&cells, column)).chain([count]);
+    let sizes = sizes.filter_map(|column| cells.count(column)).chain([count]);
     let product = sizes.fold(1u128, |product, size| product.saturating_mul(u128::from(size)));
     if product > MOST {
         return Err(format!("the sizes of {} are too large", cells.op));
     }
     Op::from_cells(&cells).map(|op| (op, count)).map_err(|e| e.to_string())
-}
-
-/// The number in a column; `None` for a column of words.
-const fn counted(cells: &Cells, column: Column) -> Option<u64> {
-    match column {
-        Column::Op | Column::Kind | Column::Dtype => None,
-        Column::M => cells.m,
-        Column::K => cells.k,
-        Column::N => cells.n,
-        Column::Batch => cells.batch,
-        Column::Heads => cells.heads,
-        Column::Rows => cells.rows,
-        Column::Cols => cells.cols,
-        Column::Bytes => cells.bytes,
-        Column::Ranks => cells.ranks,
-        Column::Nodes => cells.nodes,
-    }
-}
-
-const fn set(cells: &mut Cells, column: Column, value: u64) {
-    let cell = match column {
-        Column::Op | Column::Kind | Column::Dtype => return,
-        Column::M => &mut cells.m,
-        Column::K => &mut cells.k,
-        Column::N => &mut cells.n,
-        Column::Batch => &mut cells.batch,
-        Column::Heads => &mut cells.heads,
-        Column::Rows => &mut cells.rows,
-        Column::Cols => &mut cells.cols,
-        Column::Bytes => &mut cells.bytes,
-        Column::Ranks => &mut cells.ranks,
-        Column::Nodes => &mut cells.nodes,
-    };
-    *cell = Some(value);
 }

@@ -35,6 +35,43 @@ pub struct Cells {
     pub nodes: Option<u64>,
 }
 
+impl Cells {
+    /// The number in a column; `None` where it is empty, or a column of words.
+    pub const fn count(&self, column: Column) -> Option<u64> {
+        match column {
+            Column::Op | Column::Kind | Column::Dtype => None,
+            Column::M => self.m,
+            Column::K => self.k,
+            Column::N => self.n,
+            Column::Batch => self.batch,
+            Column::Heads => self.heads,
+            Column::Rows => self.rows,
+            Column::Cols => self.cols,
+            Column::Bytes => self.bytes,
+            Column::Ranks => self.ranks,
+            Column::Nodes => self.nodes,
+        }
+    }
+
+    /// Sets the number in a column; nothing in a column of words.
+    pub const fn set_count(&mut self, column: Column, count: Option<u64>) {
+        let cell = match column {
+            Column::Op | Column::Kind | Column::Dtype => return,
+            Column::M => &mut self.m,
+            Column::K => &mut self.k,
+            Column::N => &mut self.n,
+            Column::Batch => &mut self.batch,
+            Column::Heads => &mut self.heads,
+            Column::Rows => &mut self.rows,
+            Column::Cols => &mut self.cols,
+            Column::Bytes => &mut self.bytes,
+            Column::Ranks => &mut self.ranks,
+            Column::Nodes => &mut self.nodes,
+        };
+        *cell = count;
+    }
+}
+
 /// A column of a table that names an op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are those of the columns
@@ -165,33 +202,16 @@ impl Reader<'_> {
 
     /// A count that must be there and at least `least`.
     pub fn count(&self, column: Column, least: u64) -> Result<u64, OpError> {
-        let value = self.value(column).ok_or(OpError::Missing { op: self.op, column })?;
+        let value = self.cells.count(column).ok_or(OpError::Missing { op: self.op, column })?;
         self.checked(column, value, least)
     }
 
     /// A count that is `default` where the cell is empty.
     pub fn count_or(&self, column: Column, default: u64) -> Result<u64, OpError> {
-        self.checked(column, self.value(column).unwrap_or(default), 1)
+        self.checked(column, self.cells.count(column).unwrap_or(default), 1)
     }
 
     fn checked(&self, column: Column, value: u64, least: u64) -> Result<u64, OpError> {
         if value >= least { Ok(value) } else { Err(OpError::TooSmall { op: self.op, column, value, least }) }
-    }
-
-    fn value(&self, column: Column) -> Option<u64> {
-        let cells = self.cells;
-        match column {
-            Column::M => cells.m,
-            Column::K => cells.k,
-            Column::N => cells.n,
-            Column::Batch => cells.batch,
-            Column::Heads => cells.heads,
-            Column::Rows => cells.rows,
-            Column::Cols => cells.cols,
-            Column::Bytes => cells.bytes,
-            Column::Ranks => cells.ranks,
-            Column::Nodes => cells.nodes,
-            Column::Op | Column::Kind | Column::Dtype => None,
-        }
     }
 }
