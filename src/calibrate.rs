@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::grid::{self, Bounds, Speed};
 use crate::measure::campaign::{self, Limits, Outcome, Progress};
@@ -102,7 +103,11 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
                 campaign.ops.push(*op);
             }
         }
-        let choice = grid::choose(&wanted, &bounds, need);
+        let candidates = match backend.ops() {
+            Some(ops) => ops.iter().copied().filter(|op| op.dtype().is_none_or(|of| of == dtype)).collect(),
+            None => grid::lattice(&bounds),
+        };
+        let choice = grid::choose(&wanted, &candidates, &bounds, need);
         seconds += choice.ops.iter().map(|op| bounds.cost(op)).sum::<f64>();
         campaign.of_plans += choice.of_plans;
         campaign.ops.extend(choice.ops);
@@ -138,7 +143,7 @@ pub fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> Vec<(Op, Result<Sec
 /// The table of a campaign before its first row.
 pub fn table(backend: &dyn Backend, campaign: &Campaign, about: toml::Table) -> Table {
     Table {
-        device: Some(backend.device()),
+        device: Some(backend.device()).filter(|device| *device != Device::default()),
         cluster: backend.cluster(campaign.gpus),
         run: about,
         records: Vec::new(),
@@ -176,18 +181,19 @@ fn needed(backend: &dyn Backend, order: &Order, dtype: Dtype) -> Vec<Op> {
 }
 
 /// A product, a copy and two collectives, for a moment each; a larger product where that one is too short to
-/// tell anything.
+/// tell anything. On a record of measurements, what it has that is most like them.
 fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<Speed, MeasureError> {
     let product = |size| Op::Gemm(Gemm { m: size, k: size, n: size, batch: 1, dtype });
-    let (gemm, large_gemm) = (product(512), product(4096));
-    let copy = Op::Kernel(Kernel { kind: KernelKind::Copy, rows: 4096, cols: 4096, top_k: 1, dtype });
-    let tiny = Op::Kernel(Kernel { kind: KernelKind::Copy, rows: 1, cols: 64, top_k: 1, dtype });
+    let copy = |rows, cols| Op::Kernel(Kernel { kind: KernelKind::Copy, rows, cols, top_k: 1, dtype });
     let ranks = order.gpus.max(2);
     let reduce = |bytes| {
         let kind = CollectiveKind::AllReduce;
         Op::Collective(Collective { kind, bytes, ranks, nodes: 1, dtype })
     };
-    let (small, large) = (reduce(256), reduce(1 << 20));
+    let there = |op: Op| nearest(backend.ops(), op);
+    let (gemm, large_gemm) = (there(product(512)), there(product(4096)));
+    let (tiny, copy) = (there(copy(1, 64)), there(copy(4096, 4096)));
+    let (small, large) = (there(reduce(256)), there(reduce(1 << 20)));
     let mut ops = vec![gemm, copy, tiny];
     if order.gpus > 1 {
         ops.extend([small, large]);
@@ -218,13 +224,29 @@ fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<
     };
     // where the look was too short to tell, a slow machine is assumed: then too little is chosen, not too much
     let rate = |op: &Op, work: u128, slow: f64| seconds(op).map_or(slow, |s| work as f64 / s);
+    // without a copy, what the products have moved
+    let moved = outcome.records.iter().filter(|record| !record.op.family().is_communication());
+    let moved = moved.map(|record| record.op.bytes() as f64 / record.summary.seconds.get().max(1e-9));
+    let moved = moved.fold(0.0, f64::max);
     let latency = seconds(&small).unwrap_or(1e-3);
     let exchange = (seconds(&large).unwrap_or(0.1) - latency).max(1e-6);
     Ok(Speed {
         flops_per_s: rate(&large_gemm, large_gemm.flops(), rate(&gemm, gemm.flops(), 1e10)),
-        bytes_per_s: rate(&copy, copy.bytes(), 1e9),
+        bytes_per_s: rate(&copy, copy.bytes(), if moved > 0.0 { moved } else { 1e9 }),
         exchange_bytes_per_s: 2.0 * ranks as f64 * large.bytes() as f64 / exchange,
         rank_latency_seconds: latency / ranks as f64,
         case_seconds: case.min(order.most_case_seconds),
     })
+}
+
+/// Of the ops that a record has, the one of the same family, and where it can be of the same kind, that moves
+/// about as many bytes as `op`; `op` itself on a device that runs any.
+fn nearest(recorded: Option<&[Op]>, op: Op) -> Op {
+    let bytes = |op: &Op| (op.bytes().max(1) as f64).log2();
+    let away = |other: &&Op| {
+        let is_other = other.cells().kind != op.cells().kind;
+        (is_other, Seconds::new((bytes(other) - bytes(&op)).abs()).unwrap_or_default())
+    };
+    let family = recorded.unwrap_or_default().iter().filter(|other| other.family() == op.family());
+    family.min_by_key(away).copied().unwrap_or(op)
 }

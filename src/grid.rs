@@ -90,13 +90,15 @@ const fn runs(seconds: f64) -> f64 {
     if seconds < 5e-3 { 20.0 } else { 6.0 }
 }
 
-/// Chooses the ops of a campaign. `need` tells the bytes of an op's buffers.
+/// Chooses the ops of a campaign: of plans those `wanted`, and beside them some of `candidates`. `need` tells the
+/// bytes of an op's buffers.
 ///
 /// The shares of families without an op that fits in memory fall to the others.
-pub fn choose(wanted: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Chosen {
+pub fn choose(wanted: &[Op], candidates: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Chosen {
     let holds = |op: &Op| need(op) <= u128::from(bounds.memory_bytes);
     let lattices = SHARES.map(|(family, share, longest)| {
-        let lattice: Vec<Op> = general(family, bounds).into_iter().filter(&holds).collect();
+        let of_family = candidates.iter().filter(|op| op.family() == family);
+        let lattice: Vec<Op> = of_family.copied().filter(&holds).collect();
         let there = !lattice.is_empty() || wanted.iter().any(|op| op.family() == family);
         (family, if there { share } else { 0.0 }, longest, lattice)
     });
@@ -210,8 +212,12 @@ fn wider(cut: &Op, whole: &Op) -> Option<Op> {
     }
 }
 
-/// A lattice over everything that a family can be asked for.
-fn general(family: Family, bounds: &Bounds) -> Vec<Op> {
+/// A lattice over everything that can be asked for, in the element type of `bounds` and on its devices.
+pub fn lattice(bounds: &Bounds) -> Vec<Op> {
+    Family::ALL.into_iter().flat_map(|family| of_family(family, bounds)).collect()
+}
+
+fn of_family(family: Family, bounds: &Bounds) -> Vec<Op> {
     let dtype = bounds.dtype;
     let mut ops = Vec::new();
     match family {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use gettime::dtype::Dtype;
-use gettime::grid::{Bounds, Speed, choose};
+use gettime::grid::{self, Bounds, Chosen, Speed};
 use gettime::op::{Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Op};
 
 /// A machine with 1e11 FLOP/s and 1e10 B/s.
@@ -41,6 +41,10 @@ fn wanted() -> Vec<Op> {
 /// Whatever an op reads and writes must be held.
 fn need(op: &Op) -> u128 {
     op.bytes()
+}
+
+fn choose(wanted: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Chosen {
+    grid::choose(wanted, &grid::lattice(bounds), bounds, need)
 }
 
 #[test]

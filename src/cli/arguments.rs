@@ -16,6 +16,9 @@ pub(super) struct Cli {
     /// What to measure; CUDA devices unless said otherwise
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendArg,
+    /// The table whose rows are measured anew, as if on the machine that it is of
+    #[arg(long, value_name = "TABLE", required_if_eq("backend", "replay"))]
+    pub replay: Option<PathBuf>,
     /// Devices that plans will use: collectives are measured among up to this many
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub gpus: u64,
@@ -58,7 +61,7 @@ impl Cli {
     /// The budget asked for, or the one usual for the backend.
     pub fn budget(&self) -> Duration {
         let (cpu, cuda) = BUDGETS;
-        let usual = if self.backend == BackendArg::Cuda { cuda } else { cpu };
+        let usual = if self.backend == BackendArg::Cpu { cpu } else { cuda };
         self.budget.unwrap_or(Duration::from_secs(usual))
     }
 }
@@ -112,6 +115,18 @@ pub(super) enum BackendArg {
     Cuda,
     /// This machine's processor, one device with all its cores
     Cpu,
+    /// A table, whose rows are its times; a virtual clock counts what measuring them would have taken
+    Replay,
+}
+
+impl BackendArg {
+    const fn name(self) -> &'static str {
+        match self {
+            BackendArg::Cuda => "cuda",
+            BackendArg::Cpu => "cpu",
+            BackendArg::Replay => "replay",
+        }
+    }
 }
 
 /// Of the program: its number, the commit and the target it was built for.
@@ -138,14 +153,17 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// What a table's header says of its run.
 pub(super) fn about(cli: &Cli) -> toml::Table {
-    let name = if cli.backend == BackendArg::Cuda { "cuda" } else { "cpu" };
     let mut command = format!(
-        "calibrate --backend {name} --gpus {} --out {} --budget {}s --passes {}",
+        "calibrate --backend {} --gpus {} --out {} --budget {}s --passes {}",
+        cli.backend.name(),
         cli.gpus,
         cli.out().display(),
         cli.budget().as_secs_f64(),
         cli.passes
     );
+    if let Some(table) = &cli.replay {
+        command += &format!(" --replay {}", table.display());
+    }
     for plan in &cli.plans {
         command += &format!(" --for {plan}");
     }

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::arguments::{BackendArg, Cli, about, version};
 use super::check::CheckArgs;
@@ -19,6 +21,7 @@ use crate::calibrate::{self as pipeline, Order};
 use crate::dtype::Dtype;
 use crate::measure::Backend;
 use crate::measure::campaign::SkipReason;
+use crate::measure::replay::Replay;
 use crate::measure::sampler::Sampling;
 use crate::plan::{self, Plan};
 use crate::table::Table;
@@ -56,8 +59,15 @@ pub fn calibrate() -> ExitCode {
     let result = match (&program.command, &program.measure) {
         (Some(Command::Import(args)), _) => super::import::run(args),
         (Some(Command::Check(args)), _) => super::check::check(args),
-        (None, Some(cli)) if cli.backend == BackendArg::Cpu => cpu(cli),
-        (None, Some(cli)) => cuda(cli),
+        (None, Some(cli)) if cli.replay.is_some() && cli.backend != BackendArg::Replay => {
+            let message = "--replay is the table of --backend replay, and another backend is asked for";
+            Program::command().error(ErrorKind::ArgumentConflict, message).exit()
+        }
+        (None, Some(cli)) => match cli.backend {
+            BackendArg::Cuda => cuda(cli),
+            BackendArg::Cpu => cpu(cli),
+            BackendArg::Replay => replay(cli),
+        },
         // clap asks for --out before it comes to this
         (None, None) => Err(anyhow::anyhow!("nothing to do: give --out FILE")),
     };
@@ -66,8 +76,6 @@ pub fn calibrate() -> ExitCode {
 
 #[cfg(feature = "cuda")]
 fn cuda(cli: &Cli) -> anyhow::Result<String> {
-    use std::time::Duration;
-
     use anyhow::anyhow;
 
     use crate::measure::cuda::{Cuda, Missing, Unavailable};
@@ -87,10 +95,7 @@ fn cuda(cli: &Cli) -> anyhow::Result<String> {
         error @ Unavailable::InUse { .. } => anyhow!("{error}"),
         error => anyhow!("{error}\n{instead}"),
     })?;
-    let sampling =
-        Sampling { least: 20, half_width: 0.005, warm_up: Duration::from_millis(15), ..Sampling::default() };
-    let order = Order { dtypes, sampling, most_case_seconds: 0.06, ..order };
-    measure(cli, &mut backend, &order)
+    measure(cli, &mut backend, &Order { dtypes, ..as_on_a_gpu(order) })
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -118,8 +123,21 @@ fn cpu(_: &Cli) -> anyhow::Result<String> {
     bail!("this build has no processor backend; build it with --features cpu")
 }
 
+fn replay(cli: &Cli) -> anyhow::Result<String> {
+    // clap has seen to it that there is one
+    let path = cli.replay.as_deref().context("give the table to replay: --replay TABLE")?;
+    let order = order(cli, |_| true)?;
+    measure(cli, &mut Replay::new(Table::read(path)?), &as_on_a_gpu(order))
+}
+
+/// A GPU is sampled longer, for its short ops are noisy, and takes longer to begin with an op.
+fn as_on_a_gpu(order: Order) -> Order {
+    let warm_up = Duration::from_millis(15);
+    let sampling = Sampling { least: 20, half_width: 0.005, warm_up, ..Sampling::default() };
+    Order { sampling, most_case_seconds: 0.06, ..order }
+}
+
 /// What is asked for; of the built-in plans those that are `wanted`, where no other is named.
-#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
 fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
     let (mut plans, mut ops) = (Vec::new(), Vec::new());
     for name in &cli.plans {
@@ -147,7 +165,6 @@ fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
 }
 
 /// Runs every kind of op once: a line for each, and an error where any is wrong.
-#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
 fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> anyhow::Result<String> {
     let (mut text, mut wrong) = (String::new(), 0);
     let done = pipeline::check(backend, dtypes);
@@ -168,7 +185,6 @@ fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> anyhow::Result<String> 
     Ok(text)
 }
 
-#[cfg_attr(not(any(feature = "cpu", feature = "cuda")), allow(dead_code))]
 fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Result<String> {
     if cli.check {
         return check(backend, &order.dtypes);
@@ -182,8 +198,9 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
             bail!("{dtype} cannot be measured here; {} can", known.join(", "));
         }
     }
-    let device = backend.device();
-    eprintln!("{} × {} · budget {:.0?}", cli.gpus, device.name, cli.budget());
+    let name = Some(backend.device().name).filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| "a device without a name".to_owned());
+    eprintln!("{} × {name} · budget {:.0?}", cli.gpus, cli.budget());
     let remarks = backend.remarks();
     remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
     let campaign = pipeline::prepare(backend, order)?;

@@ -119,10 +119,11 @@ struct Known {
 }
 
 impl Known {
-    fn record(&self, op: Op, source: &str) -> Option<Record> {
+    fn record(&self, op: Op, backend: &dyn Backend) -> Option<Record> {
         let (summary, flags) = stats::join(&self.passes)?;
         let flags = remarks::joined(&flags.to_string(), &self.remarks);
-        Some(Record { op, summary, flags, source: source.to_owned() })
+        let summary = backend.recorded(&op).unwrap_or(summary);
+        Some(Record { op, summary, flags, source: backend.name().to_owned() })
     }
 }
 
@@ -186,7 +187,7 @@ pub fn run(
             done += 1;
             let elapsed = clock.now().saturating_sub(start);
             let total = ops.len() * passes as usize;
-            let record = states[case].as_ref().ok().and_then(|known| known.record(op, backend.name()));
+            let record = states[case].as_ref().ok().and_then(|known| known.record(op, backend));
             progress(Progress {
                 done,
                 total,
@@ -200,18 +201,18 @@ pub fn run(
             });
         }
     }
-    Ok(collect(backend.name(), &ops, states, failure))
+    Ok(collect(backend, &ops, states, failure))
 }
 
 fn collect(
-    source: &str,
+    backend: &dyn Backend,
     ops: &[Op],
     states: Vec<Result<Known, SkipReason>>,
     failure: Option<MeasureError>,
 ) -> Outcome {
     let mut outcome = Outcome { failure, ..Outcome::default() };
     for (&op, state) in ops.iter().zip(states) {
-        match state.map(|known| known.record(op, source)) {
+        match state.map(|known| known.record(op, backend)) {
             Ok(Some(record)) => outcome.records.push(record),
             Ok(None) => outcome.skipped.push(Skipped { op, reason: SkipReason::Budget }),
             Err(reason) => outcome.skipped.push(Skipped { op, reason }),

@@ -9,6 +9,7 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod remarks;
+pub mod replay;
 pub mod sampler;
 mod visits;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
 use crate::op::Op;
+use crate::stats::Summary;
 use crate::units::Seconds;
 
 /// What runs ops: a processor, a GPU, a recorded table, a fake in a test.
@@ -37,6 +39,17 @@ pub trait Backend {
     /// What a person should know before trusting times taken now, such as that something else is running.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The only ops that it can run, of a record of measurements; `None` of a device, which runs any.
+    fn ops(&self) -> Option<&[Op]> {
+        None
+    }
+
+    /// What a record of measurements says of the op. It stands in the place of what samples would say, which are
+    /// all alike there and would pass for a time without any error.
+    fn recorded(&self, _op: &Op) -> Option<Summary> {
+        None
     }
 
     /// Whether the backend can run the op, apart from memory; asked before an op is chosen.
