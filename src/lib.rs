@@ -30,3 +30,4 @@ pub mod stats;
 pub mod table;
 pub mod units;
 pub mod whatif;
+pub mod world;

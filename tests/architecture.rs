@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. A module may import those of the layers below it, and nothing else of the crate.
 const LAYERS: [&[&str]; 10] = [
-    &["units", "dtype"],
+    &["units", "dtype", "world"],
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
     &["graph"],
