@@ -19,6 +19,7 @@ pub mod graph;
 pub mod grid;
 pub mod import;
 pub mod measure;
+pub mod occupancy;
 pub mod op;
 pub mod plan;
 pub mod report;

@@ -7,7 +7,7 @@ use crate::dtype::Dtype;
 use crate::fit::Fit;
 use crate::op::Op;
 use crate::roofline::{self, Roofline};
-use crate::spec::SpecError;
+use crate::spec::{Sheet, SpecError};
 use crate::table::{MergeError, Table, TableError};
 
 /// A table, a data sheet, or a table with a sheet behind it.
@@ -25,6 +25,8 @@ pub struct Source {
     pub gpus_per_node: Option<u64>,
     /// Element types of the products it knows; empty where a sheet knows several.
     pub dtypes: Vec<Dtype>,
+    /// The data sheet that it rests on, or falls back on.
+    pub sheet: Option<Sheet>,
 }
 
 impl Cost for Source {
@@ -91,6 +93,7 @@ impl Source {
             memory_bytes: finite_bytes(sheet.memory_bytes),
             gpus_per_node: Some(sheet.gpus_per_node),
             dtypes: sheet.flops_per_s.keys().copied().collect(),
+            sheet: Some(sheet.clone()),
             cost: Box::new(roofline),
         }
     }
@@ -142,6 +145,7 @@ impl Source {
             memory_bytes: device.and_then(|device| device.memory_bytes),
             gpus_per_node: table.cluster.gpus_per_node,
             dtypes,
+            sheet: None,
             cost: Box::new(fit),
         };
         match fallback {
@@ -159,6 +163,7 @@ impl Source {
             memory_bytes: self.memory_bytes.or(finite_bytes(sheet.memory_bytes)),
             gpus_per_node: self.gpus_per_node.or(Some(sheet.gpus_per_node)),
             dtypes: if self.dtypes.is_empty() { known.collect() } else { self.dtypes },
+            sheet: Some(sheet.clone()),
             cost: Box::new(Fallback { first: self.cost, second: roofline }),
             ..self
         }

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 10] = [
     &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import"],
     &["source"],
     &["calibrate", "check", "evaluate"],
-    &["explain", "whatif"],
+    &["explain", "occupancy", "whatif"],
     &["report"],
     &["cli"],
 ];

@@ -45,7 +45,7 @@ fn write_all(out: &mut String, evaluations: &[Evaluation], source: &Source) -> s
 }
 
 /// Plans of one model together, fastest first; models in the order in which they come.
-fn by_model(evaluations: &[Evaluation]) -> Vec<Vec<&Evaluation>> {
+pub(super) fn by_model(evaluations: &[Evaluation]) -> Vec<Vec<&Evaluation>> {
     let mut groups: Vec<Vec<&Evaluation>> = Vec::new();
     for e in evaluations {
         match groups.iter_mut().find(|group| group[0].plan.model.computes_the_same(&e.plan.model)) {

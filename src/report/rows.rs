@@ -108,7 +108,7 @@ fn shape(e: &Evaluation, op: &Op) -> String {
 }
 
 /// `expert_up` for `expert_up_5`.
-fn family_name(name: &str) -> &str {
+pub(super) fn family_name(name: &str) -> &str {
     match name.rsplit_once('_') {
         Some((family, number)) if number.bytes().all(|b| b.is_ascii_digit()) => family,
         _ => name,
