@@ -74,3 +74,37 @@ fn a_formula_of_ones_own_is_explained() {
     assert_eq!(own.status.code(), Some(0));
     assert!(text(&own).contains("o_proj: absent"), "{}", text(&own));
 }
+
+#[test]
+fn an_explanation_is_json_too() {
+    let output = evaluate(&["explain", "helix", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let answer: serde_json::Value = serde_json::from_str(&text(&output)).unwrap();
+    // section 7 of the audit: 173.9 times the FLOPs
+    let flops = |side: &str| answer[side]["flops"].as_f64().unwrap();
+    assert!((flops("written") / flops("corrected") - 173.9).abs() < 0.05);
+    let findings = answer["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|f| f["about"] == "o_proj" && f["flops_ratio"] == 8.0), "{findings:?}");
+    let spurious = |term: &&serde_json::Value| term["corrected"].is_null() && term["written"]["n"] == 1024;
+    assert_eq!(answer["terms"].as_array().unwrap().iter().filter(spurious).count(), 1);
+    assert!(answer["conclusion"].is_null());
+    let output = evaluate(&["explain", "ma-separation", "--format", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&text(&output)).unwrap();
+    // 001-17: the document's own formulas say the reverse of what it concludes, and so do the plans
+    assert_eq!(answer["conclusion"]["by_the_formulas"], false);
+    assert_eq!(answer["conclusion"]["survives"], false);
+    assert_eq!(evaluate(&["explain", "helix", "--format", "html"]).status.code(), Some(1));
+}
+
+#[test]
+fn names_of_two_columns_a_character_keep_the_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/plans/ep16.toml")).unwrap();
+    let file = folder.path().join("plan.toml").display().to_string();
+    std::fs::write(&file, plan.replacen("ep16", "\u{5f35}\u{91cf}\u{4e26}\u{884c}", 1)).unwrap();
+    let screen = text(&evaluate(&["ep16", &file]));
+    let row = |name: &str| screen.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    let (latin, han) = (row("ep16  "), row("\u{5f35}\u{91cf}"));
+    // four characters of two columns each stand where eight stood
+    assert_eq!(han.replace("\u{5f35}\u{91cf}\u{4e26}\u{884c}", "ep16    "), latin);
+}

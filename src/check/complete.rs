@@ -34,7 +34,14 @@ pub(super) fn complete(graph: &Graph) -> Verdict {
         offences.push(Offence::at("graph", what));
     }
     let figures = parameters(graph, facts, &mut offences);
-    Verdict::of(offences, || format!("{} layers, {} FLOPs, {figures}", facts.layers, grouped(flops)))
+    Verdict::of(offences, || {
+        format!(
+            "{} layer{}, {} FLOPs, {figures}",
+            facts.layers,
+            if facts.layers == 1 { "" } else { "s" },
+            grouped(flops)
+        )
+    })
 }
 
 /// Every layer is there, in one stage, with all its steps.

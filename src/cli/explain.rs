@@ -1,9 +1,9 @@
 //! `evaluate explain`: a formula beside its plan.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
-use super::inputs::{ChoiceArgs, Format, SourceArgs, read_plan, source, with_remedy};
+use super::inputs::{ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, source, with_remedy};
 use crate::evaluate::{self as pipeline, Evaluation};
 use crate::explain::{Explanation, Written, author_of, explain as compare};
 use crate::formula::{self, Setting};
@@ -30,9 +30,7 @@ pub struct ExplainArgs {
 
 /// The formula and the plan side by side.
 pub fn explain(args: &ExplainArgs) -> anyhow::Result<String> {
-    if args.source.format != Format::Text {
-        bail!("explain is for people: leave --format out");
-    }
+    only_text_or_json(args.source.format)?;
     let written = match &args.formula {
         Some(file) => Written {
             plan: args.plan.clone(),
@@ -65,7 +63,10 @@ pub fn explain(args: &ExplainArgs) -> anyhow::Result<String> {
         }
         _ => None,
     };
-    Ok(report::explain(&e, &written.source, &found, verdict.as_ref()))
+    match args.source.format {
+        Format::Json => Ok(report::explain_json(&e, &written.source, &found, verdict.as_ref())?),
+        _ => Ok(report::explain(&e, &written.source, &found, verdict.as_ref())),
+    }
 }
 
 fn beside(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{WIDTH, clip, machine, with_error, wrapped};
+use super::{WIDTH, clip, machine, padded, plural, with_error, wrapped};
 use crate::dag::Part;
 use crate::evaluate::Evaluation;
 use crate::plan::{Mlp, Model};
@@ -62,14 +62,15 @@ pub(super) fn by_model(evaluations: &[Evaluation]) -> Vec<Vec<&Evaluation>> {
 fn describe(model: &Model) -> String {
     let mlp = match model.mlp {
         Mlp::Dense { ffn } => format!("FFN {ffn}"),
-        Mlp::Moe { experts, top_k, ffn } => format!("{experts} experts of {ffn}, top-{top_k}"),
+        Mlp::Moe { experts, top_k, ffn } => format!("{} of {ffn}, top-{top_k}", plural(experts, "expert")),
     };
     format!(
-        "{} layers, hidden {}, {} heads, {mlp} · {} sequences × {} tokens",
-        model.layers,
+        "{}, hidden {}, {}, {mlp} · {} sequence{} × {} tokens",
+        plural(model.layers, "layer"),
         model.hidden,
-        model.heads,
+        plural(model.heads, "head"),
         grouped(u128::from(model.batch)),
+        if model.batch == 1 { "" } else { "s" },
         grouped(u128::from(model.sequence))
     )
 }
@@ -82,8 +83,8 @@ fn write_row(out: &mut String, e: &Evaluation, best: f64) -> std::fmt::Result {
     });
     let ratio = if best > 0.0 { format!("{:.2}", seconds / best) } else { "–".to_owned() };
     let row = format!(
-        "  {:<15}{:<20}{ratio:>7}{:>7}{:>7}{gemm:>9}{mem:>5}{comm:>6}  {}",
-        clip(&e.plan.name, 14),
+        "  {} {:<20}{ratio:>7}{:>7}{:>7}{gemm:>9}{mem:>5}{comm:>6}  {}",
+        padded(&e.plan.name, 14),
         with_error(&e.makespan()),
         e.choice.microbatches,
         format!("{:.0} %", e.utilisation() * 100.0),

@@ -19,6 +19,32 @@ pub struct Verdict {
     pub plans: [(String, f64, f64); 2],
 }
 
+/// Whether the author's winner wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conclusion {
+    /// By the authors' own formulas.
+    pub by_formulas: bool,
+    /// With both plans corrected.
+    pub in_truth: bool,
+}
+
+impl Verdict {
+    /// What remains of the author's conclusion.
+    pub fn conclusion(&self) -> Conclusion {
+        let [a, b] = &self.plans;
+        Conclusion {
+            by_formulas: *faster(self, a.1, b.1) == self.winner,
+            in_truth: *faster(self, a.2, b.2) == self.winner,
+        }
+    }
+}
+
+/// The plan that has the shorter of the two times.
+fn faster(verdict: &Verdict, first: f64, second: f64) -> &String {
+    let [a, b] = &verdict.plans;
+    if first <= second { &a.0 } else { &b.0 }
+}
+
 /// The screen of `evaluate explain`, at most 100 columns wide.
 pub fn explain(e: &Evaluation, source: &str, x: &Explanation, verdict: Option<&Verdict>) -> String {
     let mut out = String::new();
@@ -80,18 +106,21 @@ fn write(
 }
 
 fn write_verdict(out: &mut String, verdict: &Verdict) -> std::fmt::Result {
-    let Verdict { claim, winner, same_model, plans: [a, b] } = verdict;
+    let Verdict { claim, same_model, plans: [a, b], .. } = verdict;
     writeln!(out, "\nthe author: {claim}")?;
-    let faster = |x: f64, y: f64| if x <= y { &a.0 } else { &b.0 };
     let line = |word: &str, x: f64, y: f64| {
         let factor = three_digits(f64::max(x, y) / f64::min(x, y).max(f64::MIN_POSITIVE));
         let (first, second) = (three_seconds(x), three_seconds(y));
-        format!("  {word:<13} {} {first}, {} {second}: {} by a factor of {factor}", a.0, b.0, faster(x, y))
+        format!(
+            "  {word:<13} {} {first}, {} {second}: {} by a factor of {factor}",
+            a.0,
+            b.0,
+            faster(verdict, x, y)
+        )
     };
     writeln!(out, "{}", line("as written", a.1, b.1))?;
     writeln!(out, "{}", line("corrected", a.2, b.2))?;
-    let by_formulas = faster(a.1, b.1) == winner;
-    let in_truth = faster(a.2, b.2) == winner;
+    let Conclusion { by_formulas, in_truth } = verdict.conclusion();
     let sentence = match (by_formulas, in_truth) {
         (true, true) => "the conclusion survives",
         (false, true) => "the conclusion survives, though the author's own formulas say the reverse",

@@ -144,6 +144,6 @@ pub fn formulas_json(formulas: &[Evaluated]) -> serde_json::Result<String> {
 }
 
 /// A count as an integer where it is one.
-fn whole(count: f64) -> Value {
+pub(super) fn whole(count: f64) -> Value {
     if count.fract() == 0.0 && count.abs() < 9e15 { (count as i64).into() } else { count.into() }
 }

@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod drawing;
 mod explain;
+mod explain_json;
 mod formulas;
 mod json;
 mod one;
@@ -22,7 +23,8 @@ pub use accuracy::{accuracy, accuracy_json};
 pub use artifacts::artifacts;
 pub use checks::{checks, checks_json};
 pub use compare::compare;
-pub use explain::{Verdict, explain};
+pub use explain::{Conclusion, Verdict, explain};
+pub use explain_json::explain_json;
 pub use formulas::{formulas, time};
 pub use json::{formulas_json, json, time_json};
 pub use one::one;
@@ -31,6 +33,8 @@ pub use path_formula::path_formula;
 pub use perfetto::perfetto;
 
 use std::collections::BTreeSet;
+
+use textwrap::core::display_width;
 
 use crate::cost::Estimate;
 use crate::dtype::Dtype;
@@ -85,11 +89,32 @@ pub fn wrapped(sentence: &str, indent: &str) -> String {
 
 /// The text as far as it goes into `width` columns, on one line.
 fn clip(text: &str, width: usize) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    if text.chars().count() <= width {
-        return text.chars().map(plain).collect();
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if display_width(&plain) <= width {
+        return plain;
     }
-    text.chars().take(width - 1).map(plain).collect::<String>() + "…"
+    let mut clipped = String::new();
+    for c in plain.chars() {
+        clipped.push(c);
+        if display_width(&clipped) > width - 1 {
+            clipped.pop();
+            break;
+        }
+    }
+    clipped + "…"
+}
+
+/// The text with blanks behind it up to `width` columns, clipped where it is wider. Chinese, Japanese and
+/// Korean characters take two columns, which formatting to a width does not know.
+fn padded(text: &str, width: usize) -> String {
+    let text = clip(text, width);
+    let blanks = " ".repeat(width.saturating_sub(display_width(&text)));
+    text + &blanks
+}
+
+/// `1 layer`, `4 layers`.
+fn plural(n: u64, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A bar of `width` cells, filled by `share` of 1.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use textwrap::core::display_width;
+
 use super::rows::{Group, Row, bases, groups};
 use super::{WIDTH, bar, clip, interval, machine, three_seconds, with_error};
 use crate::cost::Estimate;
@@ -33,7 +35,7 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
     let makespan = e.makespan();
     let range = interval(&makespan);
     let answer = format!("   {}{range}   {}", makespan.seconds, makespan.basis);
-    writeln!(out, "{}{answer}", clip(&e.plan.name, WIDTH - answer.chars().count()))?;
+    writeln!(out, "{}{answer}", clip(&e.plan.name, WIDTH - display_width(&answer)))?;
     writeln!(out, "{}", clip(&e.plan.title, WIDTH))?;
     writeln!(out, "{}", machine(&[e], source))?;
     let pieces = super::pieces(e);
