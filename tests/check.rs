@@ -211,6 +211,10 @@ fn faults_that_a_person_writes_into_a_dot_file_are_caught() {
     // all heads on every GPU, the work of eight
     let g = tp().changed("\"attn_scores_l3_gpu5\" [", "batch=2048", "batch=16384").graph();
     caught(&g, "D3", "attn_scores of layer 3");
+    // weights that no GPU holds
+    let g = Edited::of("tp8-pp2-dense4");
+    let g = g.changed("\"mlp_up_l1_gpu2\" [", "parameters=8388608", "parameters=83886080000").graph();
+    caught(&g, "D6", "GPU 2");
     // the model changed, but not the graph
     caught(&tp().changed("model_layers", "heads=16", "heads=32").graph(), "D5", "FLOPs");
     caught(&tp().changed("experts=0", "batch=1024", "batch=512").graph(), "D3", "input");
