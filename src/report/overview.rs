@@ -11,7 +11,7 @@ use crate::units::human_bytes;
 
 const WIDTH: f64 = 1300.0;
 const GPU: [f64; 2] = [62.0, 58.0];
-const GAP: f64 = 74.0;
+const GAP: f64 = 92.0;
 const TOP: f64 = 96.0;
 
 /// Draws the stages from left to right, row after row.
@@ -29,6 +29,9 @@ pub fn overview(e: &Evaluation, graph: &Graph) -> String {
         human_bytes(e.fullest().peak_bytes)
     );
     svg.text([20.0, 48.0], 12.0, "f", &line);
+    let key =
+        "W weights · h heads · e experts · bar: memory at its peak, red where it is more than the GPU has";
+    svg.text([20.0, 65.0], 10.0, "f", key);
     let lines: Vec<Vec<String>> = stages.iter().map(|gpus| within(graph, gpus)).collect();
     let most_lines = lines.iter().map(Vec::len).max().unwrap_or(0) as f64;
     let height = 44.0 + GPU[1] + 10.0 + 15.0 * most_lines + 8.0;
@@ -137,7 +140,7 @@ fn links(svg: &mut Svg, graph: &Graph, stages: &[Vec<u32>], places: &[[f64; 3]],
     let (Some([x, y, _]), Some([x2, y2, w2])) = (places.first(), places.last()) else { return };
     let arrow = "class=\"e\" style=\"stroke-width:1.6\" marker-end=\"url(#a)\"";
     let middle = y + height / 2.0;
-    svg.text([x - 64.0, middle + 4.0], 12.0, "b", "input");
+    svg.text([x - 70.0, middle + 4.0], 12.0, "b", "input");
     svg.path(&format!("M{} {}H{}", short(x - 28.0), short(middle), short(x - 3.0)), arrow);
     let middle = y2 + height / 2.0;
     let end = x2 + w2;
