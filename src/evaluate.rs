@@ -6,7 +6,7 @@ use crate::dtype::Dtype;
 use crate::plan::{self, Choice, Footprint, Plan};
 use crate::schedule::{self, Prices, Timeline, Unpriced};
 use crate::source::Source;
-use crate::spec::{AttentionMode, Microbatches};
+use crate::spec::{AttentionMode, Microbatches, Schedule};
 use crate::units::NotATime;
 
 /// What the command line says instead of the plan's own words.
@@ -18,6 +18,8 @@ pub struct Overrides {
     pub microbatches: Option<Microbatches>,
     /// Whether the scores of attention are stored.
     pub attention: Option<AttentionMode>,
+    /// The order of micro-batches in a pipeline.
+    pub schedule: Option<Schedule>,
 }
 
 /// Why a plan has no answer.
@@ -60,6 +62,31 @@ pub enum EvaluateError {
         asked: u64,
         /// Sequences of a replica.
         most: u64,
+    },
+    /// The plan has no such schedule.
+    #[error("{plan}: {why}")]
+    Schedule {
+        /// The plan.
+        plan: String,
+        /// Why not, and what would do.
+        why: String,
+    },
+    /// Interleaved stages take micro-batches in whole rounds.
+    #[error(
+        "{plan}: {asked} micro-batches are no multiple of the {stages} stages, which {schedule} takes them in \
+         rounds of\n  use {remedy}"
+    )]
+    Rounds {
+        /// The plan.
+        plan: String,
+        /// What was asked for.
+        asked: u64,
+        /// Stages.
+        stages: u64,
+        /// The schedule.
+        schedule: Schedule,
+        /// What would do.
+        remedy: String,
     },
     /// The graph cannot be counted.
     #[error("{plan}: {why}: choose fewer micro-batches or layers")]
@@ -170,6 +197,13 @@ pub fn dtype(wanted: Option<Dtype>, plan: Option<&Plan>, source: &Source) -> Res
 /// # Errors
 /// When an op is not covered, or a choice cannot be made; each says what to do.
 pub fn evaluate(plan: Plan, source: &Source, overrides: &Overrides) -> Result<Evaluation, EvaluateError> {
+    let plan = match overrides.schedule {
+        None => plan,
+        Some(schedule) => {
+            let name = plan.name.clone();
+            plan.with_schedule(schedule).map_err(|why| EvaluateError::Schedule { plan: name, why })?
+        }
+    };
     let name = || plan.name.clone();
     let gpus_per_node = (source.gpus_per_node)
         .or(plan.gpus_per_node)
@@ -188,8 +222,15 @@ pub fn evaluate(plan: Plan, source: &Source, overrides: &Overrides) -> Result<Ev
         }
         Microbatches::Exactly(asked) => asked,
         // where not even one sequence fits, one is still the nearest to fitting
-        Microbatches::Auto => memory.map_or(1, |memory| memory.fewest_microbatches.unwrap_or(most)),
+        Microbatches::Auto => {
+            let fewest = memory.map_or(1, |memory| memory.fewest_microbatches.unwrap_or(most));
+            fewest.next_multiple_of(plan.rounds()).min(most)
+        }
     };
+    if let Some(remedy) = plan.unfit(choice.microbatches) {
+        let (asked, stages, schedule) = (choice.microbatches, plan.rounds(), plan.schedule);
+        return Err(EvaluateError::Rounds { plan: name(), asked, stages, schedule, remedy });
+    }
     let dag = plan::lower(&plan, &choice).map_err(|why| EvaluateError::TooLarge { plan: name(), why })?;
     let prices = schedule::price(&dag, source)
         .map_err(|unpriced| EvaluateError::Unpriced { plan: name(), unpriced })?;

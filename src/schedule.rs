@@ -112,15 +112,15 @@ fn later(a: f64, b: f64) -> f64 {
     if b > a { b } else { a }
 }
 
-/// Seconds in which each GPU is occupied.
+/// Seconds in which each GPU is occupied; communication beside it does not occupy it.
 pub fn busy(dag: &Dag, durations: &[f64]) -> Vec<f64> {
     let mut lanes = vec![0.0; dag.lanes().len()];
     for (work, lane) in dag.work_column().iter().zip(dag.lane_column()) {
         lanes[lane.index()] += durations[work.index()];
     }
     let mut gpus = vec![0.0; dag.gpus() as usize];
-    for (lane, seconds) in dag.lanes().iter().zip(&lanes) {
-        for gpu in lane {
+    for ((lane, beside), seconds) in dag.lanes().iter().zip(dag.beside()).zip(&lanes) {
+        for gpu in lane.iter().filter(|_| !beside) {
             gpus[*gpu as usize] += seconds;
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn complete(graph: &Graph) -> Verdict {
         layers(graph, facts, microbatch, &mut offences);
     }
     let flops: u128 = graph.nodes.iter().map(Node::flops).sum();
-    let expected = facts.forward_flops();
+    let expected = facts.flops();
     // a row more for each expert of each layer, micro-batch and GPU at most
     let slack = if facts.experts > 0 { graph.nodes.len() as u128 } else { 1 };
     let row = 4 * u128::from(facts.hidden) * u128::from(facts.ffn);
@@ -69,7 +69,7 @@ fn layers(graph: &Graph, facts: &Facts, microbatch: u64, offences: &mut Vec<Offe
     for (layer, nodes) in &by_layer {
         let place = format!("layer {layer}{of}");
         steps(&place, nodes, attention, offences);
-        if facts.experts == 0 {
+        if facts.is_dense(*layer) {
             steps(&place, nodes, &DENSE, offences);
         } else {
             steps(&place, nodes, &EXPERTS, offences);
@@ -154,21 +154,26 @@ fn parameters(graph: &Graph, facts: &Facts, offences: &mut Vec<Offence>) -> Stri
             *held.entry(&node.op).or_default() += u128::from(node.parameters);
         }
     }
-    let [layers, hidden, ffn] = [facts.layers, facts.hidden, facts.ffn].map(u128::from);
+    let [hidden, ffn, dense_ffn] = [facts.hidden, facts.ffn, facts.dense_ffn].map(u128::from);
+    let [experts, shared, vocabulary] =
+        [facts.experts, facts.shared_experts, facts.vocabulary].map(u128::from);
+    let [dense, routed] = facts.layers_by_kind().map(u128::from);
     let [q, kv] = [facts.heads, facts.kv_heads].map(|heads| u128::from(heads * facts.head_dim));
-    let up = u128::from(facts.up_matrices) * hidden * ffn;
+    let up = u128::from(facts.up_matrices) * hidden;
     let whole = [
-        ("qkv", hidden * (q + 2 * kv)),
-        ("o_proj", q * hidden),
-        ("gate", hidden * u128::from(facts.experts)),
-        ("mlp_up", up),
-        ("mlp_down", ffn * hidden),
-        ("expert_up", u128::from(facts.experts) * up),
-        ("expert_down", u128::from(facts.experts) * ffn * hidden),
+        ("qkv", (dense + routed) * hidden * (q + 2 * kv)),
+        ("o_proj", (dense + routed) * q * hidden),
+        ("gate", routed * hidden * experts),
+        ("mlp_up", dense * up * dense_ffn),
+        ("mlp_down", dense * dense_ffn * hidden),
+        ("expert_up", routed * experts * up * ffn),
+        ("expert_down", routed * experts * ffn * hidden),
+        ("shared_up", routed * shared * up * ffn),
+        ("shared_down", routed * shared * ffn * hidden),
+        ("lm_head", vocabulary * hidden),
     ];
-    for (op, one_layer) in whole {
+    for (op, model) in whole {
         let Some(held) = held.get(op) else { continue };
-        let model = one_layer * layers;
         if model == 0 || !held.is_multiple_of(model) || *held == 0 {
             let what = format!(
                 "{} parameters over all GPUs, no whole number of copies of the model's {}",
@@ -178,7 +183,7 @@ fn parameters(graph: &Graph, facts: &Facts, offences: &mut Vec<Offence>) -> Stri
             offences.push(Offence::at(op, what));
         }
     }
-    let model = layers * facts.layer_matrices();
+    let model = facts.matrices() + vocabulary * hidden;
     let replicas = held.values().sum::<u128>().saturating_sub(model);
     match replicas {
         0 => format!("{} parameters", grouped(model)),

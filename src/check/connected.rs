@@ -107,7 +107,7 @@ fn transfers(graph: &Graph, outgoing: &[Vec<usize>], incoming: &[Vec<usize>], of
 /// written is read.
 fn fed(graph: &Graph, outgoing: &[Vec<usize>], incoming: &[Vec<usize>], offences: &mut Vec<Offence>) {
     for (i, node) in graph.nodes.iter().enumerate() {
-        for read in &node.reads {
+        for read in node.reads.iter().filter(|read| !read.is_kept()) {
             let mut bringers = incoming[i]
                 .iter()
                 .map(|edge| &graph.edges[*edge])
@@ -125,7 +125,7 @@ fn fed(graph: &Graph, outgoing: &[Vec<usize>], incoming: &[Vec<usize>], offences
                 offences.push(Offence::of(node, what));
             }
         }
-        for written in &node.writes {
+        for written in node.writes.iter().filter(|written| !written.is_by_product()) {
             let read = outgoing[i].iter().map(|edge| &graph.edges[*edge]).any(|edge| {
                 edge.carries.iter().any(|(writer, _)| *writer == written.name)
                     || graph.nodes[edge.to].kind == Some(Kind::Join)

@@ -5,6 +5,7 @@ use super::products::{shapes, shards};
 use super::{Offence, Verdict};
 use crate::dag::Kind;
 use crate::graph::{Facts, Graph, Node, Shape};
+use crate::spec::Phase;
 
 pub(super) fn dimensions(graph: &Graph) -> Verdict {
     let mut offences = Vec::new();
@@ -23,16 +24,25 @@ pub(super) fn dimensions(graph: &Graph) -> Verdict {
     }
     let carrying = graph.edges.iter().filter(|edge| !edge.carries.is_empty()).count();
     Verdict::of(offences, || match &graph.facts {
-        Some(Facts { batch, sequence, hidden, .. }) => {
-            format!("{batch}x{sequence}x{hidden} in and out, both ends of {carrying} edges agree")
+        Some(facts @ Facts { batch, hidden, .. }) => {
+            format!("{batch}x{}x{hidden} in and out, both ends of {carrying} edges agree", facts.queries())
         }
         None => format!("both ends of {carrying} edges agree (the graph does not say its model)"),
     })
 }
 
-/// What enters and what leaves is batch × sequence × hidden, over all micro-batches.
+/// What enters and what leaves is batch × sequence × hidden, over all micro-batches; with a vocabulary the
+/// tokens enter, and the scores of one more leave. In training nothing leaves.
 fn ends(graph: &Graph, facts: &Facts, offences: &mut Vec<Offence>) {
-    for kind in [Kind::Input, Kind::Output] {
+    let stream = [facts.queries(), facts.hidden];
+    let (enters, leaves) = match facts.vocabulary {
+        0 => (stream, stream),
+        entries => ([facts.queries(), 1], [1, entries]),
+    };
+    for (kind, expected) in [(Kind::Input, enters), (Kind::Output, leaves)] {
+        if kind == Kind::Output && facts.phase == Phase::Train {
+            continue;
+        }
         let of_kind: Vec<&Node> = graph.nodes.iter().filter(|node| node.kind == Some(kind)).collect();
         let shape = |node: &Node| -> Option<Shape> {
             node.writes.first().or(node.reads.first()).map(|tensor| tensor.shape.clone())
@@ -40,11 +50,10 @@ fn ends(graph: &Graph, facts: &Facts, offences: &mut Vec<Offence>) {
         let mut sequences = 0u64;
         for node in &of_kind {
             match shape(node).as_ref().map(|shape| shape.dims.as_slice()) {
-                Some([b, s, h]) if (*s, *h) == (facts.sequence, facts.hidden) => sequences += b,
+                Some([b, rest @ ..]) if *rest == expected => sequences += b,
                 other => {
                     let found = other.map_or("no shape".to_owned(), |dims| Shape::new(dims).to_string());
-                    let what =
-                        format!("its shape is {found}, the model's …x{}x{}", facts.sequence, facts.hidden);
+                    let what = format!("its shape is {found}, the model's …x{}x{}", expected[0], expected[1]);
                     return offences.push(Offence::of(node, what));
                 }
             }

@@ -58,6 +58,11 @@ pub(super) fn edges(graph: &Graph, offences: &mut Vec<Offence>) {
             }
         }
     }
+    if graph.facts.as_ref().is_some_and(|facts| facts.uneven) {
+        // where one expert is more wanted, GPUs have other numbers of rows than the mean that their tensors say
+        taken.clear();
+        brought.clear();
+    }
     sums(graph, &taken, &brought, &ends, offences);
 }
 
@@ -139,9 +144,9 @@ pub(super) fn kernels(node: &Node, offences: &mut Vec<Offence>) {
     let reads = |factor| node.reads.iter().all(|tensor| times(&tensor.shape, factor));
     let writes = || node.writes.iter().all(|tensor| times(&tensor.shape, 1));
     let fits = match op.kind {
-        KernelKind::Layernorm | KernelKind::Softmax | KernelKind::Activation | KernelKind::Residual => {
-            reads(1) && writes()
-        }
+        KernelKind::Layernorm | KernelKind::Activation | KernelKind::Residual => reads(1) && writes(),
+        // a loss also says what the group must know of each token
+        KernelKind::Softmax => reads(1) && node.writes.first().is_some_and(|tensor| times(&tensor.shape, 1)),
         KernelKind::GatedActivation => reads(2) && writes(),
         KernelKind::GateTopk => reads(1),
         KernelKind::Permute | KernelKind::Unpermute => writes(),

@@ -1,10 +1,10 @@
-//! D6: weights and what is alive at once fit in a GPU's memory.
+//! D6: weights, what training and decoding keep, and what is alive at once fit in a GPU's memory.
 
 use std::collections::BTreeMap;
 
 use super::{Offence, Verdict};
 use crate::dag::Kind;
-use crate::graph::Graph;
+use crate::graph::{Facts, Graph};
 use crate::units::human_bytes;
 
 /// `order` is the order of execution; a tensor is alive on a GPU from the node that writes it to the last one
@@ -16,7 +16,7 @@ pub(super) fn memory(graph: &Graph, order: &[usize], capacity_bytes: Option<u64>
     if order.len() < graph.nodes.len() {
         return Verdict::Open("a cycle has no order of execution".to_owned());
     }
-    let peaks = peaks(graph, order, facts.dtype.bytes());
+    let peaks = peaks(graph, order, facts);
     let Some((gpu, fullest)) = peaks.iter().max_by_key(|(gpu, peak)| (**peak, std::cmp::Reverse(**gpu)))
     else {
         return Verdict::Open("no node is on a GPU".to_owned());
@@ -94,14 +94,23 @@ pub fn lifetimes(graph: &Graph, order: &[usize], element_bytes: u64) -> Vec<Life
 }
 
 /// The most bytes on each GPU at once, weights included.
-fn peaks(graph: &Graph, order: &[usize], element_bytes: u64) -> BTreeMap<u32, u64> {
+fn peaks(graph: &Graph, order: &[usize], facts: &Facts) -> BTreeMap<u32, u64> {
+    let element_bytes = facts.dtype.bytes();
     let mut position = vec![0; graph.nodes.len()];
     order.iter().enumerate().for_each(|(at, node)| position[*node] = at);
     let mut peaks: BTreeMap<u32, u64> = BTreeMap::new();
-    for node in graph.nodes.iter().filter(|node| node.microbatch == 0) {
+    for node in &graph.nodes {
+        // weights and their gradients once, the state of what the optimizer updates, the cache of every sequence
+        let of_weights = match (node.op.as_str(), node.microbatch) {
+            ("optimizer", _) => facts.state_bytes,
+            (_, 0) => element_bytes + facts.gradient_bytes,
+            _ => 0,
+        };
+        let kept = node.reads.iter().filter(|tensor| tensor.is_kept());
+        let kept = kept.map(|tensor| tensor.shape.bytes(element_bytes)).fold(0, u64::saturating_add);
         for gpu in &node.gpus {
             let held = peaks.entry(*gpu).or_default();
-            *held = held.saturating_add(node.parameters.saturating_mul(element_bytes));
+            *held = held.saturating_add(node.parameters.saturating_mul(of_weights)).saturating_add(kept);
         }
     }
     // by GPU and position: how much begins to live, and how much has ended before

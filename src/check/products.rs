@@ -7,7 +7,12 @@ use crate::graph::{Facts, Graph, Node};
 use crate::op::{Gemm, Op};
 
 /// A product's operands and result have the elements that its sizes say.
+///
+/// Of the backward pass D5 counts the FLOPs; its products have other operands.
 pub(super) fn shapes(node: &Node, offences: &mut Vec<Offence>) {
+    if node.is_backward() {
+        return;
+    }
     let elements = |i: usize| node.reads.get(i).map_or(0, |tensor| tensor.shape.elements());
     let written: u128 = node.writes.iter().map(|tensor| tensor.shape.elements()).sum();
     let mut say = |what: String| offences.push(Offence::of(node, what));
@@ -40,7 +45,8 @@ pub(super) fn shapes(node: &Node, offences: &mut Vec<Offence>) {
         return say(format!("the product {shown} makes m·n = {result} elements, it writes {written}"));
     }
     let weights = gemms.iter().map(|(gemm, count)| count * sizes(gemm)[2] * sizes(gemm)[3]).sum::<u128>();
-    match node.reads.len() {
+    let operands = node.reads.iter().filter(|tensor| !tensor.is_kept()).count();
+    match operands {
         // two activations; several query heads may share one key/value head
         2 if elements(1) == 0 || !(b * k * n).is_multiple_of(elements(1)) => {
             say(format!("the product {shown} needs k·n = {} elements, it reads {}", b * k * n, elements(1)));
@@ -62,13 +68,15 @@ fn gemm_result(gemm: &Gemm) -> u128 {
 
 /// The whole product that the parts of a step make up: inner width and columns.
 fn whole(op: &str, facts: &Facts) -> Option<[u64; 2]> {
-    let Facts { hidden, heads, kv_heads, head_dim, ffn, up_matrices, experts, .. } = *facts;
+    let Facts { hidden, heads, kv_heads, head_dim, ffn, dense_ffn, up_matrices, experts, .. } = *facts;
     Some(match op {
         "qkv" => [hidden, (heads + 2 * kv_heads) * head_dim],
         "o_proj" => [heads * head_dim, hidden],
         "gate" => [hidden, experts],
-        "mlp_up" | "expert_up" => [hidden, up_matrices * ffn],
-        "mlp_down" | "expert_down" => [ffn, hidden],
+        "mlp_up" => [hidden, up_matrices * dense_ffn],
+        "mlp_down" => [dense_ffn, hidden],
+        "expert_up" => [hidden, up_matrices * ffn],
+        "expert_down" => [ffn, hidden],
         _ => return None,
     })
 }
@@ -83,6 +91,7 @@ pub(super) fn shards(graph: &Graph, facts: &Facts, offences: &mut Vec<Offence>) 
         }
     }
     let heads = u128::from(facts.batch) * u128::from(facts.heads);
+    let queries = u128::from(facts.queries());
     for ((layer, op), nodes) in steps {
         let gemms = || {
             nodes.iter().flat_map(|node| &node.ops).filter_map(|(op, count)| match op {
@@ -94,11 +103,15 @@ pub(super) fn shards(graph: &Graph, facts: &Facts, offences: &mut Vec<Offence>) 
         if op == "attn_scores" || op == "attn_output" || op == "attention" {
             let here: u128 = (nodes.iter().flat_map(|node| &node.ops))
                 .map(|(op, _)| match op {
-                    Op::Gemm(gemm) => u128::from(gemm.batch),
-                    Op::Attention(op) => u128::from(op.batch) * u128::from(op.heads),
+                    // in decoding the heads that share keys are rows of one product
+                    Op::Gemm(gemm) => u128::from(gemm.batch) * u128::from(gemm.m),
+                    Op::Attention(op) => {
+                        [op.batch, op.heads, op.seq_q].map(u128::from).iter().product::<u128>()
+                    }
                     _ => 0,
                 })
                 .sum();
+            let here = here / queries.max(1);
             if here != heads {
                 let what = format!("{here} heads of sequences over all GPUs, the model has {heads}");
                 offences.push(Offence::at(place(), what));

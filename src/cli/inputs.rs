@@ -10,7 +10,7 @@ use crate::dtype::Dtype;
 use crate::evaluate::{EvaluateError, Overrides};
 use crate::plan::{self, Plan};
 use crate::source::{Source, sheet};
-use crate::spec::{AttentionMode, Microbatches};
+use crate::spec::{AttentionMode, Microbatches, Schedule};
 
 /// The sheet that is asked where neither a table nor another sheet is named.
 const DEFAULT_SHEET: &str = "h200-sxm";
@@ -47,6 +47,9 @@ pub struct ChoiceArgs {
     /// Whether the scores of attention are stored
     #[arg(long)]
     pub attention: Option<AttentionArg>,
+    /// The order of micro-batches in a pipeline: gpipe, 1f1b, or interleaved:3 for 3 parts on every stage
+    #[arg(long)]
+    pub schedule: Option<Schedule>,
 }
 
 impl ChoiceArgs {
@@ -55,6 +58,7 @@ impl ChoiceArgs {
         Overrides {
             dtype: source.dtype,
             microbatches: self.microbatches,
+            schedule: self.schedule,
             attention: self.attention.map(|mode| match mode {
                 AttentionArg::Fused => AttentionMode::Fused,
                 AttentionArg::Unfused => AttentionMode::Unfused,

@@ -22,7 +22,9 @@ pub struct Dag {
     works: Vec<Work>,
     work_ids: HashMap<Work, WorkId>,
     lanes: Vec<Vec<u32>>,
-    lane_ids: HashMap<Vec<u32>, Lane>,
+    /// Which lanes are beside the GPUs' own.
+    beside: Vec<bool>,
+    lane_ids: [HashMap<Vec<u32>, Lane>; 2],
     names: Vec<String>,
     name_ids: HashMap<String, NameId>,
     gpus: u32,
@@ -76,12 +78,23 @@ impl Dag {
 
     /// The lane of a group of GPUs, kept once. None at all, as for input and output, is a lane too.
     pub fn lane(&mut self, gpus: &[u32]) -> Lane {
-        if let Some(lane) = self.lane_ids.get(gpus) {
+        self.lane_of(gpus, false)
+    }
+
+    /// The lane of a group for what runs beside the GPUs' own work and does not occupy them, kept once.
+    pub fn lane_beside(&mut self, gpus: &[u32]) -> Lane {
+        self.lane_of(gpus, true)
+    }
+
+    fn lane_of(&mut self, gpus: &[u32], beside: bool) -> Lane {
+        let ids = &mut self.lane_ids[usize::from(beside)];
+        if let Some(lane) = ids.get(gpus) {
             return *lane;
         }
         let lane = Lane(self.lanes.len() as u32);
         self.lanes.push(gpus.to_vec());
-        self.lane_ids.insert(gpus.to_vec(), lane);
+        self.beside.push(beside);
+        ids.insert(gpus.to_vec(), lane);
         lane
     }
 
@@ -199,6 +212,11 @@ impl Dag {
     /// The GPUs of each lane.
     pub fn lanes(&self) -> &[Vec<u32>] {
         &self.lanes
+    }
+
+    /// Whether each lane is beside the GPUs' own.
+    pub fn beside(&self) -> &[bool] {
+        &self.beside
     }
 
     /// What `node` does.

@@ -1,6 +1,7 @@
 //! What a graph claims to compute, and on what machine.
 
 use crate::dtype::Dtype;
+use crate::spec::{Phase, Recompute};
 
 /// The model, the batch and the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,36 +38,93 @@ pub struct Facts {
     pub gpus_per_node: u64,
     /// Element type.
     pub dtype: Dtype,
+    /// What is computed of the model.
+    pub phase: Phase,
+    /// Entries of the vocabulary; 0 where embedding and LM head are out of scope.
+    pub vocabulary: u64,
+    /// The first layers that have one MLP though the others have experts.
+    pub dense_layers: u64,
+    /// Width of the MLP of layers without experts.
+    pub dense_ffn: u64,
+    /// Experts that every token goes to besides.
+    pub shared_experts: u64,
+    /// Whether one expert is more wanted than the others.
+    pub uneven: bool,
+    /// What the backward pass computes again.
+    pub recompute: Recompute,
+    /// Bytes of gradient for each parameter; 0 but in training.
+    pub gradient_bytes: u64,
+    /// Bytes of the optimizer's state for each parameter that it updates.
+    pub state_bytes: u64,
 }
 
 impl Facts {
-    /// Tokens in the batch.
+    /// Tokens that are computed.
     pub const fn tokens(&self) -> u64 {
-        self.batch * self.sequence
+        self.batch * self.queries()
     }
 
-    /// Parameters of the matrices of one layer.
-    pub fn layer_matrices(&self) -> u128 {
-        let mlp = self.mlp_matrices();
-        let after = match self.experts {
-            0 => mlp,
-            experts => u128::from(experts) * (mlp + u128::from(self.hidden)),
-        };
-        self.projections() + after
+    /// Tokens of each sequence that are computed.
+    pub const fn queries(&self) -> u64 {
+        match self.phase {
+            Phase::Decode => 1,
+            Phase::Prefill | Phase::Train => self.sequence,
+        }
     }
 
-    /// FLOPs of the products of a forward pass over the batch: `2·m·k·n` of every product of the model before
-    /// anything is cut, attention over all pairs of a sequence's tokens.
-    pub fn forward_flops(&self) -> u128 {
+    /// Whether a layer has one MLP instead of experts.
+    pub const fn is_dense(&self, layer: u64) -> bool {
+        self.experts == 0 || layer < self.dense_layers
+    }
+
+    /// Layers with one MLP, and layers with experts.
+    pub fn layers_by_kind(&self) -> [u64; 2] {
+        let dense = if self.experts == 0 { self.layers } else { self.dense_layers.min(self.layers) };
+        [dense, self.layers - dense]
+    }
+
+    /// Parameters of the matrices of all layers, each once.
+    pub fn matrices(&self) -> u128 {
+        let [dense, routed] = self.layers_by_kind().map(u128::from);
+        let experts = u128::from(self.experts) * (self.mlp_matrices(self.ffn) + u128::from(self.hidden))
+            + self.mlp_matrices(self.shared_experts * self.ffn);
+        u128::from(self.layers) * self.projections()
+            + dense * self.mlp_matrices(self.dense_ffn)
+            + routed * experts
+    }
+
+    /// FLOPs of the products over the batch: `2·m·k·n` of every product of the model before anything is cut,
+    /// attention over all pairs of a sequence's tokens; in training the forward pass, the backward pass of twice
+    /// its products (of two and a half times its fused attention), and what is computed again.
+    pub fn flops(&self) -> u128 {
         let [hidden, dim, sequence] = [self.hidden, self.head_dim, self.sequence].map(u128::from);
-        let pairs = 2 * u128::from(self.heads) * dim * sequence;
-        let after = match self.experts {
-            0 => self.mlp_matrices(),
-            experts => u128::from(self.top_k) * self.mlp_matrices() + hidden * u128::from(experts),
+        let [dense, routed] = self.layers_by_kind().map(u128::from);
+        let [tokens, layers] = [self.tokens(), self.layers].map(u128::from);
+        let experts = u128::from(self.top_k) * self.mlp_matrices(self.ffn)
+            + self.mlp_matrices(self.shared_experts * self.ffn)
+            + hidden * u128::from(self.experts);
+        let weights =
+            layers * self.projections() + dense * self.mlp_matrices(self.dense_ffn) + routed * experts;
+        let linear = 2 * tokens * weights;
+        let per_key = 4 * tokens * layers * u128::from(self.heads) * dim;
+        let attention = per_key * sequence;
+        let scored = if self.phase == Phase::Train { tokens } else { u128::from(self.batch) };
+        let head = 2 * scored * hidden * u128::from(self.vocabulary);
+        let forward = linear + attention + head;
+        if self.phase != Phase::Train {
+            return forward;
+        }
+        let pairs = match self.fused {
+            true => 2 * attention + per_key * sequence.div_ceil(2),
+            false => 2 * attention,
         };
-        let token = self.projections() + pairs + after;
-        let layers = 2 * u128::from(self.layers) * u128::from(self.tokens());
-        layers.saturating_mul(token)
+        let again = match self.recompute {
+            Recompute::None => 0,
+            Recompute::Selective if self.fused => 0,
+            Recompute::Selective => attention,
+            Recompute::Full => linear + attention,
+        };
+        forward + 2 * (linear + head) + pairs + again
     }
 
     /// Parameters of Q, K, V and the output projection.
@@ -75,8 +133,8 @@ impl Facts {
         widths * u128::from(self.head_dim) * u128::from(self.hidden)
     }
 
-    /// Parameters of one MLP or expert.
-    fn mlp_matrices(&self) -> u128 {
-        u128::from(self.up_matrices + 1) * u128::from(self.hidden) * u128::from(self.ffn)
+    /// Parameters of one MLP of a width.
+    fn mlp_matrices(&self, ffn: u64) -> u128 {
+        u128::from(self.up_matrices + 1) * u128::from(self.hidden) * u128::from(ffn)
     }
 }

@@ -33,6 +33,18 @@ pub struct Tensor {
     pub shape: Shape,
 }
 
+impl Tensor {
+    /// Whether it is there from one pass to the next, so that no edge brings it.
+    pub fn is_kept(&self) -> bool {
+        self.name == "cache"
+    }
+
+    /// Whether it only comes along with something else, so that nobody need read it.
+    pub fn is_by_product(&self) -> bool {
+        self.name.ends_with("_mask")
+    }
+}
+
 /// Along which axis a product's weight, or attention, is spread over GPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cut {
@@ -124,6 +136,11 @@ impl Node {
     /// FLOPs of its products on one of its GPUs.
     pub fn flops(&self) -> u128 {
         self.ops.iter().map(|(op, count)| op.flops().saturating_mul(u128::from(*count))).sum()
+    }
+
+    /// Whether it belongs to the backward pass.
+    pub fn is_backward(&self) -> bool {
+        ["_bwd", "_dgrad", "_wgrad", "_again"].iter().any(|ending| self.op.ends_with(ending))
     }
 
     /// GPUs on which it reads.

@@ -258,16 +258,19 @@ fn read_facts(attributes: &Attributes) -> Result<Option<Facts>, String> {
             Some(value) => Ok(value),
         }
     };
+    let or_zero = |key: &str| if attributes.contains_key(key) { get(key) } else { Ok(0) };
+    let word = |key: &str| attributes.get(key).map_or("", String::as_str);
     let dtype = attributes.get("dtype").ok_or("the graph does not say its dtype")?;
+    let (experts, ffn) = (get("experts")?, get("ffn")?);
     Ok(Some(Facts {
         layers: get("model_layers")?,
         hidden: get("hidden")?,
         heads: get("heads")?,
         kv_heads: get("kv_heads")?,
         head_dim: get("head_dim")?,
-        ffn: get("ffn")?,
+        ffn,
         up_matrices: get("up_matrices")?,
-        experts: get("experts")?,
+        experts,
         top_k: get("top_k")?,
         batch: get("batch")?,
         sequence: get("sequence_length")?,
@@ -276,5 +279,14 @@ fn read_facts(attributes: &Attributes) -> Result<Option<Facts>, String> {
         gpus: get("gpus")?,
         gpus_per_node: get("gpus_per_node")?,
         dtype: dtype.parse::<Dtype>().map_err(|e| e.to_string())?,
+        phase: word("phase").parse()?,
+        vocabulary: or_zero("vocabulary")?,
+        dense_layers: or_zero("dense_layers")?,
+        dense_ffn: if experts == 0 { ffn } else { or_zero("dense_ffn")? },
+        shared_experts: or_zero("shared_experts")?,
+        uneven: or_zero("uneven_routing")? != 0,
+        recompute: word("recompute").parse()?,
+        gradient_bytes: or_zero("gradient_bytes")?,
+        state_bytes: or_zero("state_bytes")?,
     }))
 }

@@ -1,24 +1,27 @@
-//! Appends the steps of layers to a graph.
+//! Appends the steps of blocks to a graph.
 
 use super::prepared::{Prepared, PreparedWork};
-use super::step::{Scope, Step, Tensor};
-use super::team::Team;
-use crate::dag::{Dag, Kind, Lane, NameId, NodeId, Tag, TooLarge, Work, WorkId};
+use super::step::{Scope, Step};
+use super::team::{Group, Team};
+use super::tensor::Tensor;
+use super::writers::Writers;
+use crate::dag::{Dag, Kind, Lane, NameId, NodeId, Part, Tag, TooLarge, Work, WorkId};
 use crate::dtype::Dtype;
-use crate::op::{Collective, Link, Op, P2p};
 
 /// A graph under construction.
+///
+/// On every GPU a node waits for the one before it on its stream: one stream for all, or one for communication
+/// and one for the rest.
 pub(super) struct Builder {
-    dag: Dag,
+    pub(super) dag: Dag,
     dtype: Dtype,
-    gpus_per_node: u64,
-    /// Who wrote each tensor, by GPU: one node, or one for each expert.
-    writers: Vec<[Vec<NodeId>; Tensor::COUNT]>,
-    /// The last node on each GPU.
-    last: Vec<Option<NodeId>>,
-    /// A node that the next one on this GPU must wait for, though it reads nothing of it.
-    serial: Vec<Option<NodeId>>,
-    free: WorkId,
+    pub gpus_per_node: u64,
+    /// Whether communication has a stream of its own.
+    overlap: bool,
+    pub writers: Writers,
+    /// The last node on each stream of each GPU.
+    pub(super) last: Vec<[Option<NodeId>; 2]>,
+    pub(super) free: WorkId,
     scratch: Vec<NodeId>,
 }
 
@@ -29,21 +32,22 @@ pub(super) struct Place {
     pub microbatch: u32,
 }
 
+/// One of the experts of a GPU.
+#[derive(Clone, Copy)]
+struct Expert {
+    /// Among those of the GPU.
+    here: usize,
+    /// Whether most tokens go to it.
+    hottest: bool,
+}
+
 impl Builder {
-    pub fn new(gpus: u64, microbatches: u64, dtype: Dtype, gpus_per_node: u64) -> Self {
+    pub fn new(gpus: u64, microbatches: u64, dtype: Dtype, gpus_per_node: u64, overlap: bool) -> Self {
         let gpus = gpus as u32;
         let mut dag = Dag::new(gpus, microbatches.min(u64::from(u32::MAX)) as u32);
         let free = dag.work(Work { kind: Kind::Recv, ops: Vec::new() });
-        Builder {
-            dag,
-            dtype,
-            gpus_per_node,
-            writers: (0..gpus).map(|_| std::array::from_fn(|_| Vec::new())).collect(),
-            last: vec![None; gpus as usize],
-            serial: vec![None; gpus as usize],
-            free,
-            scratch: Vec::new(),
-        }
+        let (writers, last, scratch) = (Writers::new(gpus), vec![[None; 2]; gpus as usize], Vec::new());
+        Builder { dag, dtype, gpus_per_node, overlap, writers, last, free, scratch }
     }
 
     /// Room for `times` as much as there is already, and `serial` edges.
@@ -61,21 +65,8 @@ impl Builder {
         steps.iter().map(|step| Prepared::new(step, &mut self.dag)).collect()
     }
 
-    /// A stretch of micro-batch `microbatch` begins on these GPUs: its first node waits until another
-    /// micro-batch has left the GPU. Within one micro-batch the tensors keep the order.
-    pub fn begin(&mut self, gpus: impl IntoIterator<Item = u32>, microbatch: u32) {
-        for gpu in gpus {
-            self.serial[gpu as usize] = self.other_before(gpu, microbatch);
-        }
-    }
-
-    /// The last node on the GPU, where it is of another micro-batch.
-    pub fn other_before(&self, gpu: u32, microbatch: u32) -> Option<NodeId> {
-        self.last[gpu as usize].filter(|node| self.dag.tag(*node).microbatch != microbatch)
-    }
-
-    /// Appends one layer of a team; `steps(i)` are those of its i-th GPU, the same names for all.
-    pub fn layer<'a>(
+    /// Appends one block of a team; `steps(i)` are those of its i-th GPU, the same names for all.
+    pub fn block<'a>(
         &mut self,
         team: &Team,
         steps: impl Fn(usize) -> &'a [Prepared],
@@ -84,12 +75,13 @@ impl Builder {
         let count = if team.gpus.is_empty() { 0 } else { steps(0).len() };
         let mut i = 0;
         while i < count {
-            match steps(0)[i].scope {
+            let groups = match steps(0)[i].scope {
                 Scope::Gpu => {
                     for (g, gpu) in team.gpus.iter().enumerate() {
                         let step = &steps(g)[i];
-                        self.on_gpu(step, step.name, *gpu, place)?;
+                        self.on_gpu(step, step.name, *gpu, place, None)?;
                     }
+                    &[][..]
                 }
                 Scope::Expert => {
                     let chain = (i..count).take_while(|j| steps(0)[*j].scope == Scope::Expert).count();
@@ -97,24 +89,20 @@ impl Builder {
                         self.experts(team, &steps(g)[i..i + chain], g, *gpu, place)?;
                     }
                     i += chain - 1;
+                    &[]
                 }
-                Scope::TensorGroup => {
-                    for group in &team.tensor_groups {
-                        self.on_group(&steps(0)[i], group, team.tensor_groups.len(), place)?;
-                    }
-                }
-                Scope::ExpertGroup => {
-                    for group in &team.expert_groups {
-                        self.on_group(&steps(0)[i], group, team.expert_groups.len(), place)?;
-                    }
-                }
+                Scope::TensorGroup => &team.tensor_groups,
+                Scope::ExpertGroup => &team.expert_groups,
+            };
+            for group in groups {
+                self.on_group(&steps(0)[i], group, groups.len(), place)?;
             }
             i += 1;
         }
         Ok(())
     }
 
-    /// The experts of one GPU, one after the other.
+    /// The experts of one GPU, one after the other. What one of them writes only the same one reads.
     fn experts(
         &mut self,
         team: &Team,
@@ -123,112 +111,84 @@ impl Builder {
         gpu: u32,
         place: Place,
     ) -> Result<(), TooLarge> {
-        let group = team.expert_groups.first().map_or(1, Vec::len);
-        let first_expert = (index_in_team % group) as u64 * team.experts;
-        let mut written: Vec<NodeId> = Vec::with_capacity(team.experts as usize);
+        let group = team.expert_groups.first().map_or(1, |group| group.ranks as usize);
+        let first = (index_in_team % group) as u64 * team.experts;
+        let mut written: Vec<(Tensor, Vec<NodeId>)> = Vec::new();
         for x in 0..team.experts {
+            let expert = Expert { here: x as usize, hottest: first + x == 0 };
             for step in chain {
-                let name = format!("{}_{}", self.dag.name_text(step.name), first_expert + x);
+                let name = format!("{}_{}", self.dag.name_text(step.name), first + x);
                 let name = self.dag.name(&name)?;
-                let node = self.on_gpu(step, name, gpu, place)?;
-                if std::ptr::eq(step, &chain[chain.len() - 1]) {
-                    written.push(node);
+                let node = self.on_gpu(step, name, gpu, place, Some(expert))?;
+                for tensor in &step.writes {
+                    match written.iter_mut().find(|(other, _)| other == tensor) {
+                        Some((_, nodes)) => nodes.push(node),
+                        None => written.push((*tensor, vec![node])),
+                    }
                 }
             }
-            if x + 1 < team.experts {
-                self.serial[gpu as usize] = self.last[gpu as usize];
-            }
         }
-        if let Some(out) = chain.last().and_then(|step| step.writes.first()) {
-            self.writers[gpu as usize][*out as usize] = written;
+        for (tensor, nodes) in written {
+            self.writers.wrote_together(tensor, gpu, nodes);
         }
         Ok(())
     }
 
-    fn on_gpu(&mut self, step: &Prepared, name: NameId, gpu: u32, place: Place) -> Result<NodeId, TooLarge> {
-        let mut after = std::mem::take(&mut self.scratch);
-        after.clear();
-        self.collect(&mut after, &step.reads, gpu);
-        after.extend(self.serial[gpu as usize].take());
+    fn on_gpu(
+        &mut self,
+        step: &Prepared,
+        name: NameId,
+        gpu: u32,
+        place: Place,
+        expert: Option<Expert>,
+    ) -> Result<NodeId, TooLarge> {
         let work = match step.work {
-            PreparedWork::Ops(work) => work,
+            PreparedWork::Ops { hottest: Some(work), .. } if expert.is_some_and(|e| e.hottest) => work,
+            PreparedWork::Ops { work, .. } => work,
             PreparedWork::Collective(..) => self.free, // a collective is never a step of one GPU
         };
-        let node = self.push(name, place, work, self.dag.gpu(gpu), &after)?;
+        let mut after = std::mem::take(&mut self.scratch);
+        after.clear();
+        for tensor in &step.reads {
+            after.extend_from_slice(match expert {
+                Some(expert) => self.writers.of_expert(gpu, *tensor, expert.here),
+                None => self.writers.of(gpu, *tensor),
+            });
+        }
+        let node = self.push(name, place, work, &[gpu], &mut after)?;
         self.scratch = after;
-        self.wrote(&step.writes, gpu, node);
+        self.writers.wrote(&step.writes, gpu, node);
         Ok(node)
     }
 
     fn on_group(
         &mut self,
         step: &Prepared,
-        group: &[u32],
+        group: &Group,
         groups: usize,
         place: Place,
     ) -> Result<(), TooLarge> {
         let mut after = std::mem::take(&mut self.scratch);
         after.clear();
-        for gpu in group {
-            self.collect(&mut after, &step.reads, *gpu);
-            after.extend(self.serial[*gpu as usize].take());
+        for gpu in &group.gpus {
+            for tensor in &step.reads {
+                after.extend_from_slice(self.writers.of(*gpu, *tensor));
+            }
         }
         let work = match step.work {
-            PreparedWork::Ops(work) => work,
-            PreparedWork::Collective(kind, bytes) => {
-                let op = Op::Collective(Collective {
-                    kind,
-                    bytes,
-                    ranks: group.len() as u64,
-                    nodes: self.nodes(group),
-                    dtype: self.dtype,
-                });
-                self.dag.work(Work { kind: Kind::Collective, ops: vec![(op, 1)] })
-            }
+            PreparedWork::Ops { work, .. } => work,
+            PreparedWork::Collective(kind, bytes) => self.collective(kind, bytes, self.dtype, group),
         };
-        let name = match groups {
-            1 => step.name,
-            _ => {
-                let name = format!("{}_from{}", self.dag.name_text(step.name), group[0]);
-                self.dag.name(&name)?
-            }
-        };
-        let lane = self.dag.lane(group);
-        let node = self.push(name, place, work, lane, &after)?;
+        let name = self.numbered(step.name, group, groups)?;
+        let node = self.push(name, place, work, &group.gpus, &mut after)?;
         self.scratch = after;
-        for gpu in group {
-            self.wrote(&step.writes, *gpu, node);
+        for gpu in &group.gpus {
+            self.writers.wrote(&step.writes, *gpu, node);
         }
         Ok(())
     }
 
-    /// A send of `bytes` from one GPU, which holds them as `out`, to another; returns the arrival.
-    pub fn send(
-        &mut self,
-        [send, recv]: [&str; 2],
-        place: Place,
-        from: u32,
-        to: u32,
-        bytes: u64,
-        out: Tensor,
-    ) -> Result<NodeId, TooLarge> {
-        let link = match u64::from(from) / self.gpus_per_node == u64::from(to) / self.gpus_per_node {
-            true => Link::IntraNode,
-            false => Link::InterNode,
-        };
-        let op = Op::P2p(P2p { bytes: bytes.max(1), link });
-        let work = self.dag.work(Work { kind: Kind::Send, ops: vec![(op, 1)] });
-        let names = [self.dag.name(send)?, self.dag.name(recv)?];
-        let after = self.writers[from as usize][out as usize].clone();
-        let sent = self.push(names[0], place, work, self.dag.gpu(from), &after)?;
-        // the arrival takes no time, and does not wait for what its GPU is doing
-        let kept = self.last[to as usize];
-        let received = self.push(names[1], place, self.free, self.dag.gpu(to), &[sent])?;
-        self.last[to as usize] = kept;
-        Ok(received)
-    }
-
-    /// A node that is not a step of a layer.
+    /// A node that is not a step of a block, and waits for `after` only.
     pub fn node(
         &mut self,
         name: &str,
@@ -239,59 +199,75 @@ impl Builder {
     ) -> Result<NodeId, TooLarge> {
         let name = self.dag.name(name)?;
         let work = self.dag.work(work);
-        let lane = self.dag.lane(gpus);
-        self.push(name, place, work, lane, after)
+        self.append(name, place, work, gpus, after)
     }
 
-    /// What wrote `tensor` on the GPU.
-    pub fn writers(&self, gpu: u32, tensor: Tensor) -> &[NodeId] {
-        &self.writers[gpu as usize][tensor as usize]
+    /// The last node on each stream of the GPU.
+    pub fn last(&self, gpu: u32) -> impl Iterator<Item = NodeId> + use<> {
+        self.last[gpu as usize].into_iter().flatten()
     }
 
-    /// `node` wrote `tensors` on the GPU.
-    pub fn wrote(&mut self, tensors: &[Tensor], gpu: u32, node: NodeId) {
-        for tensor in tensors {
-            let writers = &mut self.writers[gpu as usize][*tensor as usize];
-            writers.clear();
-            writers.push(node);
+    /// The last node on the GPU, where it is of another micro-batch.
+    pub fn other_before(&self, gpu: u32, microbatch: u32) -> Option<NodeId> {
+        self.last(gpu).last().filter(|node| self.dag.tag(*node).microbatch != microbatch)
+    }
+
+    /// `node` brought `tensor` to the GPU. Of the same micro-batch, all that the GPU did lies before it already.
+    pub fn arrived(&mut self, tensor: Tensor, gpu: u32, node: NodeId) {
+        self.writers.wrote(&[tensor], gpu, node);
+        if self.other_before(gpu, self.dag.tag(node).microbatch).is_none() {
+            self.last[gpu as usize][0] = Some(node);
         }
     }
 
-    /// What left the layer on these GPUs enters the next one.
-    pub fn pass_on(&mut self, gpus: &[u32]) {
-        for gpu in gpus {
-            let tensors = &mut self.writers[*gpu as usize];
-            tensors.swap(Tensor::X as usize, Tensor::Out as usize);
-        }
+    /// What wrote `tensor` on any of these GPUs.
+    pub fn all_writers(&self, gpus: impl IntoIterator<Item = u32>, tensor: Tensor) -> Vec<NodeId> {
+        gpus.into_iter().flat_map(|gpu| self.writers.of(gpu, tensor).to_vec()).collect()
     }
 
-    /// Nodes that a group of GPUs stands on.
-    pub fn nodes(&self, group: &[u32]) -> u64 {
-        let mut nodes: Vec<u64> = group.iter().map(|gpu| u64::from(*gpu) / self.gpus_per_node).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes.len() as u64
-    }
-
-    fn collect(&self, after: &mut Vec<NodeId>, reads: &[Tensor], gpu: u32) {
-        for tensor in reads {
-            after.extend_from_slice(&self.writers[gpu as usize][*tensor as usize]);
-        }
-    }
-
-    fn push(
+    /// Appends a node after `after` and what stands before it on its stream.
+    pub(super) fn push(
         &mut self,
         name: NameId,
         place: Place,
         work: WorkId,
-        lane: Lane,
+        gpus: &[u32],
+        after: &mut Vec<NodeId>,
+    ) -> Result<NodeId, TooLarge> {
+        let stream = self.stream(work);
+        after.extend(gpus.iter().filter_map(|gpu| self.last[*gpu as usize][stream]));
+        self.append(name, place, work, gpus, after)
+    }
+
+    fn append(
+        &mut self,
+        name: NameId,
+        place: Place,
+        work: WorkId,
+        gpus: &[u32],
         after: &[NodeId],
     ) -> Result<NodeId, TooLarge> {
+        let stream = self.stream(work);
+        let lane = self.lane(gpus, stream);
         let tag = Tag { name, layer: place.layer, microbatch: place.microbatch };
         let node = self.dag.push(tag, work, lane, after.iter().copied())?;
-        for gpu in &self.dag.lanes()[lane.index()] {
-            self.last[*gpu as usize] = Some(node);
+        for gpu in gpus {
+            self.last[*gpu as usize][stream] = Some(node);
         }
         Ok(node)
+    }
+
+    fn lane(&mut self, gpus: &[u32], stream: usize) -> Lane {
+        match (gpus, stream) {
+            ([gpu], 0) => self.dag.gpu(*gpu),
+            (gpus, 0) => self.dag.lane(gpus),
+            (gpus, _) => self.dag.lane_beside(gpus),
+        }
+    }
+
+    /// The stream of a work on its GPUs.
+    fn stream(&self, work: WorkId) -> usize {
+        let part = self.dag.works()[work.index()].kind.part();
+        usize::from(self.overlap && part == Some(Part::Communication))
     }
 }

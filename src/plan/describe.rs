@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use super::role::{Role, roles};
-use super::step::{Scope, Step, Tensor};
+use super::step::{Hottest, Scope, Step};
+use super::tensor::Tensor;
+use super::update::{GRADIENT, OPTIMIZER, Parameters};
 use super::{Choice, Layout, Mlp, Plan};
 use crate::dag::{Dag, Kind, NodeId};
 use crate::graph::{Cut, Edge, Facts, Graph, Node, Shape, Tensor as Named};
-use crate::spec::AttentionMode;
+use crate::spec::{AttentionMode, Recompute};
 
 /// Describes the graph that [`super::lower`] made of the plan: same nodes in the same order, same edges, with
 /// the tensors of the steps that they come from.
@@ -61,20 +63,31 @@ fn facts(plan: &Plan, choice: &Choice, microbatches: u64) -> Facts {
         gpus: plan.gpus,
         gpus_per_node: choice.gpus_per_node,
         dtype: choice.dtype,
+        phase: plan.phase,
+        vocabulary: model.vocabulary.unwrap_or(0),
+        dense_layers: model.dense_first.map_or(0, |(layers, _)| layers),
+        dense_ffn: model.dense_ffn(),
+        shared_experts: model.shared_experts,
+        uneven: plan.hottest.is_some(),
+        recompute: plan.train.map_or(Recompute::None, |train| train.recompute),
+        gradient_bytes: plan.train.map_or(0, |_| GRADIENT.bytes()),
+        state_bytes: plan.train.map_or(0, |train| train.optimizer.state_bytes()),
     }
 }
 
 /// What passes from one node to the other: what both name, and the residual stream, which is the next
-/// layer's `x`. Nothing between micro-batches: these are only put in an order.
+/// block's `x`, and on the way back its gradient. Nothing between micro-batches: these are only put in an order.
 fn carried(from: &Node, to: &Node) -> Vec<(String, String)> {
     if from.microbatch != to.microbatch {
         return Vec::new();
     }
     let [x, middle, out] = [Tensor::X, Tensor::Middle, Tensor::Out].map(Tensor::name);
+    let [back_in, back_out] = [Tensor::Out, Tensor::X].map(|tensor| tensor.gradient().name());
     let becomes = |writer: &str, reader: &str| {
         let arrives = from.kind == Some(Kind::Recv) && writer == middle;
         writer == reader
             || (reader == x && (writer == out || arrives))
+            || (reader == back_in && writer == back_out)
             || (writer == x && reader == out && to.kind == Some(Kind::Output))
     };
     let mut carries = Vec::new();
@@ -92,19 +105,23 @@ fn carried(from: &Node, to: &Node) -> Vec<(String, String)> {
 struct Program<'a> {
     plan: &'a Plan,
     roles: Vec<Role>,
-    /// The role of each GPU.
-    role_of: HashMap<u32, usize>,
+    /// The roles of each GPU.
+    roles_of: HashMap<u32, Vec<usize>>,
     /// The residual stream of a whole micro-batch.
     stream: Shape,
 }
 
 impl<'a> Program<'a> {
     fn new(plan: &'a Plan, roles: Vec<Role>) -> Self {
-        let gpus = |(i, role): (usize, &Role)| role.gpus.iter().map(move |gpu| (*gpu, i)).collect::<Vec<_>>();
-        let role_of = roles.iter().enumerate().flat_map(gpus).collect();
+        let mut roles_of: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (i, role) in roles.iter().enumerate() {
+            for gpu in &role.gpus {
+                roles_of.entry(*gpu).or_default().push(i);
+            }
+        }
         let sequences = roles.first().map_or(0, |role| role.share.sequences) * plan.layout.replicas();
-        let stream = Shape::new(&[sequences, plan.model.sequence, plan.model.hidden]);
-        Program { plan, roles, role_of, stream }
+        let stream = Shape::new(&[sequences, plan.model.queries, plan.model.hidden]);
+        Program { plan, roles, roles_of, stream }
     }
 
     fn node(&self, dag: &Dag, id: NodeId) -> Node {
@@ -121,16 +138,19 @@ impl<'a> Program<'a> {
             ops: work.ops.clone(),
             ..Node::named(&dag.id(id))
         };
-        let role = gpus.first().and_then(|gpu| self.roles.get(*self.role_of.get(gpu)?));
-        let named = |tensor: Tensor, shape: &Shape| {
-            vec![Named { name: tensor.name().to_owned(), shape: shape.clone() }]
-        };
-        match (work.kind, role) {
-            (Kind::Input, _) => node.writes = named(Tensor::X, &self.stream),
-            (Kind::Output, _) => node.reads = named(Tensor::Out, &self.stream),
+        let roles = gpus.first().and_then(|gpu| self.roles_of.get(gpu)).map_or(&[][..], Vec::as_slice);
+        let first = roles.first().map(|role| &self.roles[*role]);
+        match (work.kind, first) {
+            (Kind::Input, _) => node.writes = vec![self.entering()],
+            (Kind::Output, _) => node.reads = self.leaving().into_iter().collect(),
+            (Kind::Join, Some(role)) if self.plan.train.is_some() => {
+                node.reads = vec![named(Tensor::Out, &role.entering)];
+                node.writes = vec![named(Tensor::Out.gradient(), &role.entering)];
+            }
             (Kind::Join, _) => {}
             (Kind::Send | Kind::Recv, Some(role)) => self.transfer(&mut node, role),
-            (_, Some(role)) => match step(role, name) {
+            (Kind::Mem, Some(_)) if name == OPTIMIZER => node.parameters = self.updated(roles),
+            (_, Some(_)) => match self.step(roles, node.layer, name) {
                 Some((step, expert)) => fill(&mut node, step, expert),
                 None => self.back(&mut node),
             },
@@ -139,16 +159,53 @@ impl<'a> Program<'a> {
         node
     }
 
-    /// A send, or its arrival: the residual stream, or the tokens that one expert GPU takes.
+    /// What the input brings: the residual stream, or the tokens' numbers.
+    fn entering(&self) -> Named {
+        match self.plan.model.vocabulary {
+            None => named(Tensor::X, &self.stream),
+            Some(_) => {
+                let dims = [self.stream.dims[0], self.stream.dims[1], 1];
+                named(Tensor::Tokens, &Shape { element_bytes: Some(4), ..Shape::new(&dims) })
+            }
+        }
+    }
+
+    /// What the output takes: the residual stream, the scores of the next token, or nothing in training.
+    fn leaving(&self) -> Option<Named> {
+        match self.plan.model.vocabulary {
+            _ if self.plan.train.is_some() => None,
+            None => Some(named(Tensor::Out, &self.stream)),
+            Some(vocabulary) => Some(named(Tensor::Out, &Shape::new(&[self.stream.dims[0], 1, vocabulary]))),
+        }
+    }
+
+    /// A send, or its arrival: the residual stream or its gradient, or the tokens that one expert GPU takes.
     fn transfer(&self, node: &mut Node, role: &Role) {
-        let tensor = if node.layer.is_some() { Tensor::Middle } else { Tensor::Out };
+        let tensor = match node.layer {
+            Some(_) => Tensor::Middle,
+            None if node.op.contains("_grad") => Tensor::X.gradient(),
+            None => Tensor::Out,
+        };
         let message = match (&self.plan.layout, self.roles.last()) {
             (Layout::Separated(_), Some(experts)) => &experts.entering,
             _ => &role.entering,
         };
-        let named = |shape: &Shape| vec![Named { name: tensor.name().to_owned(), shape: shape.clone() }];
-        node.writes = named(message);
-        node.reads = named(if node.kind == Some(Kind::Recv) { message } else { &role.entering });
+        node.writes = vec![named(tensor, message)];
+        let read = if node.kind == Some(Kind::Recv) { message } else { &role.entering };
+        node.reads = vec![named(tensor, read)];
+    }
+
+    /// Parameters that the optimizer updates on a GPU.
+    fn updated(&self, roles: &[usize]) -> u64 {
+        let (Layout::Pipeline(layout), Some(train)) = (&self.plan.layout, self.plan.train) else { return 0 };
+        let sum = |parameters: fn(Parameters) -> u64| {
+            roles.iter().map(|role| parameters(Parameters::of_role(&self.roles[*role]))).sum()
+        };
+        let all = Parameters { shared: sum(|p| p.shared), experts: sum(|p| p.experts) };
+        match train.shard_optimizer {
+            true => all.divided(layout.data, layout.stage_gpus() / layout.expert),
+            false => all.all(),
+        }
     }
 
     /// The way back from the experts to all attention GPUs.
@@ -158,33 +215,51 @@ impl<'a> Program<'a> {
         let (to, from) = node.gpus.iter().partition(|gpu| u64::from(**gpu) < layout.attention);
         node.takers = Some(to);
         node.givers = Some(from);
-        node.reads = vec![Named { name: Tensor::Out.name().to_owned(), shape: experts.entering.clone() }];
-        node.writes = vec![Named { name: Tensor::X.name().to_owned(), shape: self.stream.clone() }];
+        node.reads = vec![named(Tensor::Out, &experts.entering)];
+        node.writes = vec![named(Tensor::X, &self.stream)];
+    }
+
+    /// The step that a node's name stands for, and its expert: experts are numbered, and so are groups where
+    /// there are several.
+    fn step(&self, roles: &[usize], layer: Option<u64>, name: &str) -> Option<(&Step, Option<u64>)> {
+        let of_role = |role: &usize| {
+            let role = &self.roles[*role];
+            role.blocks.iter().filter(|(of, _)| *of == layer).map(|(_, kind)| &role.kinds[*kind])
+        };
+        let find = |name: &str| {
+            let blocks = roles.iter().flat_map(of_role);
+            blocks
+                .flat_map(|block| block.forward.iter().chain(&block.backward.steps))
+                .find(|s| s.name == name)
+        };
+        if let Some(step) = find(name) {
+            return Some((step, None));
+        }
+        let (family, last) = name.rsplit_once('_')?;
+        let step = find(family)?;
+        let expert = if step.scope == Scope::Expert { Some(last.parse().ok()?) } else { None };
+        Some((step, expert))
     }
 }
 
-/// The step that a node's name stands for, and its expert: experts are numbered, and so are groups where
-/// there are several.
-fn step<'a>(role: &'a Role, name: &str) -> Option<(&'a Step, Option<u64>)> {
-    let find = |name: &str| role.steps.iter().find(|step| step.name == name);
-    if let Some(step) = find(name) {
-        return Some((step, None));
-    }
-    let (family, last) = name.rsplit_once('_')?;
-    let step = find(family)?;
-    let expert = if step.scope == Scope::Expert { Some(last.parse().ok()?) } else { None };
-    Some((step, expert))
+fn named(tensor: Tensor, shape: &Shape) -> Named {
+    Named { name: tensor.name().to_owned(), shape: shape.clone() }
 }
 
 fn fill(node: &mut Node, step: &Step, expert: Option<u64>) {
+    // of the most wanted expert, every tensor of an expert's has its rows
+    let rows = match &step.hottest {
+        Some(Hottest { rows, .. }) if expert == Some(0) => Some(*rows),
+        _ => None,
+    };
     let named = |tensors: &[(Tensor, Shape)]| {
-        let named = |(tensor, shape): &(Tensor, Shape)| Named {
-            name: tensor.name().to_owned(),
-            shape: shape.clone(),
+        let named = |(tensor, shape): &(Tensor, Shape)| match (rows, shape.dims.as_slice()) {
+            (Some(rows), [_, width]) => named(*tensor, &Shape { dims: vec![rows, *width], ..*shape }),
+            _ => named(*tensor, shape),
         };
         tensors.iter().map(named).collect::<Vec<_>>()
     };
-    node.op = step.name.to_owned();
+    node.op = step.name.to_string();
     node.expert = expert;
     node.cut = step.cut.filter(|cut| *cut != Cut::Experts || expert.is_some());
     node.parameters = step.parameters;

@@ -1,7 +1,8 @@
 //! The experts of a layer, from the layernorm before the gate to the residual add.
 
 use super::layer::{Writer, moe};
-use super::step::{Scope, Share, Step, Tensor};
+use super::step::{Hottest, Scope, Share, Step};
+use super::tensor::Tensor;
 use crate::dag::Kind;
 use crate::graph::{Cut, Shape};
 use crate::op::{CollectiveKind, KernelKind};
@@ -17,8 +18,7 @@ impl Writer<'_> {
         let hidden = self.model.hidden;
         let here = experts / group;
         let copies = tokens * top_k;
-        // routing is taken as uniform: every expert gets its share of the group's tokens, rounded up
-        let rows = (u128::from(copies) * u128::from(group)).div_ceil(experts.into()) as u64;
+        let Routing { rows, hottest } = self.routing(copies, group, experts);
         let message = Shape::new(&[copies, hidden]);
         let routes = Shape { dims: vec![tokens, top_k], element_bytes: Some(ROUTE_BYTES) };
         let logits = Shape::new(&[tokens, experts]);
@@ -48,8 +48,10 @@ impl Writer<'_> {
                 .reads(Tensor::Routes, routes.clone())
                 .writes(Tensor::Permuted, message.clone()),
         );
+        // an exchange is over when the rank that has most has it
+        let fullest = hottest.map_or(copies, |hottest| copies.max(hottest + (here - 1) * rows));
         let exchange = |name, from, to| {
-            let bytes = message.bytes(self.dtype.bytes());
+            let bytes = Shape::new(&[fullest, hidden]).bytes(self.dtype.bytes());
             Step::collective(name, Scope::ExpertGroup, CollectiveKind::AllToAll, bytes)
                 .reads(from, message.clone())
                 .writes(to, message.clone())
@@ -61,6 +63,7 @@ impl Writer<'_> {
         if group > 1 {
             steps.push(exchange("dispatch", Tensor::Permuted, Tensor::Received));
         }
+        let shared = self.shared(steps, ffn);
         let [up, act, down] = self.mlp(rows, ffn);
         let up_width = self.model.up_matrices() * ffn;
         let of_width = |width| Shape::new(&[rows, width]);
@@ -79,7 +82,11 @@ impl Writer<'_> {
                 .writes(Tensor::ExpertOut, of_width(hidden))
                 .holds(ffn * hidden, cut),
         ];
-        steps.extend(chain.map(|step| step.for_experts(here)));
+        let of_hottest = hottest.map(|rows| (rows, self.mlp(rows, ffn)));
+        steps.extend(chain.into_iter().enumerate().map(|(i, step)| Step {
+            hottest: of_hottest.map(|(rows, ops)| Hottest { rows, ops: vec![(ops[i], 1)] }),
+            ..step.for_experts(here)
+        }));
         if group > 1 {
             steps.push(exchange("combine", Tensor::ExpertOut, Tensor::Combined));
         }
@@ -93,6 +100,67 @@ impl Writer<'_> {
                 .reads(Tensor::Routes, routes)
                 .writes(Tensor::Moe, self.stream()),
         );
-        steps.push(self.added("res2", stream, Tensor::Moe, Tensor::Out));
+        let change = match shared {
+            None => Tensor::Moe,
+            Some(shared) => {
+                let add = self.kernel(KernelKind::Residual, tokens, hidden, 1);
+                steps.push(
+                    Step::on_gpu("shared_add", Kind::Mem, vec![(add, 1)])
+                        .reads(Tensor::Moe, self.stream())
+                        .reads(shared, self.stream())
+                        .writes(Tensor::MoeSum, self.stream()),
+                );
+                Tensor::MoeSum
+            }
+        };
+        steps.push(self.added("res2", [stream, change], Tensor::Out, Tensor::MlpMask));
     }
+
+    /// The experts that every token goes to, as one MLP of their widths together, which every GPU holds.
+    fn shared(&self, steps: &mut Vec<Step>, ffn: u64) -> Option<Tensor> {
+        let width = self.model.shared_experts * ffn;
+        if width == 0 {
+            return None;
+        }
+        let (hidden, up_width) = (self.model.hidden, self.model.up_matrices() * width);
+        let [up, act, down] = self.mlp(self.share.tokens, width);
+        let of_width = |width| Shape::new(&[self.share.tokens, width]);
+        steps.push(
+            Step::on_gpu("shared_up", Kind::Gemm, vec![(up, 1)])
+                .reads(Tensor::Ln2, self.stream())
+                .writes(Tensor::SharedUp, of_width(up_width))
+                .holds(hidden * up_width, None),
+        );
+        steps.push(
+            Step::on_gpu("shared_act", Kind::Mem, vec![(act, 1)])
+                .reads(Tensor::SharedUp, of_width(up_width))
+                .writes(Tensor::SharedAct, of_width(width)),
+        );
+        steps.push(
+            Step::on_gpu("shared_down", Kind::Gemm, vec![(down, 1)])
+                .reads(Tensor::SharedAct, of_width(width))
+                .writes(Tensor::SharedDown, self.stream())
+                .holds(width * hidden, None),
+        );
+        Some(Tensor::SharedDown)
+    }
+
+    /// Rows of each expert, rounded up, when every GPU of the group sends `copies`.
+    fn routing(&self, copies: u64, group: u64, experts: u64) -> Routing {
+        let all = u128::from(copies) * u128::from(group);
+        let Some(share) = self.hottest.filter(|_| experts > 1) else {
+            return Routing { rows: all.div_ceil(experts.into()) as u64, hottest: None };
+        };
+        let most = ((all as f64 * share).ceil() as u128).min(all);
+        let rows = (all - most).div_ceil(u128::from(experts - 1)).max(1) as u64;
+        Routing { rows, hottest: Some(most as u64) }
+    }
+}
+
+/// Rows of the experts.
+struct Routing {
+    /// Of each.
+    rows: u64,
+    /// Of the most wanted one, where it has others.
+    hottest: Option<u64>,
 }

@@ -6,12 +6,13 @@
 //! compared.
 
 use super::model::{Mlp, Model};
-use super::step::{Scope, Share, Step, Tensor};
+use super::step::{Scope, Share, Step};
+use super::tensor::Tensor;
 use crate::dag::Kind;
 use crate::dtype::Dtype;
 use crate::graph::{Cut, Shape};
-use crate::op::{Attention, CollectiveKind, Gemm, Kernel, KernelKind, Op};
-use crate::spec::{AttentionMode, Qkv};
+use crate::op::{CollectiveKind, Gemm, Kernel, KernelKind, Op};
+use crate::spec::AttentionMode;
 
 /// Writes the steps of one share of a layer.
 pub(super) struct Writer<'a> {
@@ -19,98 +20,19 @@ pub(super) struct Writer<'a> {
     pub dtype: Dtype,
     pub attention: AttentionMode,
     pub share: Share,
+    /// Whether dropout follows attention's weights and precedes both residual additions.
+    pub dropout: bool,
+    /// The share of the routed tokens that goes to the most wanted expert, where it is not that of the others.
+    pub hottest: Option<f64>,
 }
 
 impl Writer<'_> {
-    /// Attention from the first layernorm to the first residual add.
-    pub fn attention(&self, steps: &mut Vec<Step>) {
-        let Share { sequences, heads, kv_heads, .. } = self.share;
-        let Model { hidden, head_dim, sequence, .. } = *self.model;
-        let all_tokens = sequences * sequence;
-        let normed = self.normed(steps, "ln1", Tensor::X, Tensor::Ln1, Tensor::Ln1Whole);
-        let q_width = heads * head_dim;
-        let kv_width = kv_heads * head_dim;
-        let gemm = |n, count| (self.gemm(1, all_tokens, hidden, n), count);
-        let qkv = match self.model.qkv {
-            Qkv::Fused => vec![gemm(q_width + 2 * kv_width, 1)],
-            Qkv::Separate if heads == kv_heads => vec![gemm(q_width, 3)],
-            Qkv::Separate => vec![gemm(q_width, 1), gemm(kv_width, 2)],
-        };
-        let q = Shape::new(&[sequences, sequence, heads, head_dim]);
-        let kv = Shape::new(&[sequences, sequence, kv_heads, head_dim]);
-        steps.push(
-            Step::on_gpu("qkv", Kind::Gemm, qkv)
-                .reads(normed, self.whole(hidden))
-                .writes(Tensor::Q, q.clone())
-                .writes(Tensor::K, kv.clone())
-                .writes(Tensor::V, kv.clone())
-                .holds(hidden * (q_width + 2 * kv_width), self.cut(Cut::Column)),
-        );
-        match self.attention {
-            AttentionMode::Fused => {
-                let op = Op::Attention(Attention {
-                    batch: sequences,
-                    heads,
-                    seq_q: sequence,
-                    seq_kv: sequence,
-                    head_dim,
-                    dtype: self.dtype,
-                });
-                steps.push(
-                    Step::on_gpu("attention", Kind::Attention, vec![(op, 1)])
-                        .reads(Tensor::Q, q.clone())
-                        .reads(Tensor::K, kv.clone())
-                        .reads(Tensor::V, kv)
-                        .writes(Tensor::Context, q.clone())
-                        .holds(0, self.cut(Cut::Heads)),
-                );
-            }
-            AttentionMode::Unfused => {
-                let batch = sequences * heads;
-                let scores = Shape::new(&[sequences, heads, sequence, sequence]);
-                let product = self.gemm(batch, sequence, head_dim, sequence);
-                steps.push(
-                    Step::on_gpu("attn_scores", Kind::Gemm, vec![(product, 1)])
-                        .reads(Tensor::Q, q.clone())
-                        .reads(Tensor::K, kv.clone())
-                        .writes(Tensor::Scores, scores.clone())
-                        .holds(0, self.cut(Cut::Heads)),
-                );
-                let softmax = self.kernel(KernelKind::Softmax, batch * sequence, sequence, 1);
-                steps.push(
-                    Step::on_gpu("attn_weights", Kind::Mem, vec![(softmax, 1)])
-                        .reads(Tensor::Scores, scores.clone())
-                        .writes(Tensor::Probs, scores.clone())
-                        .holds(0, self.cut(Cut::Heads)),
-                );
-                let product = self.gemm(batch, sequence, sequence, head_dim);
-                steps.push(
-                    Step::on_gpu("attn_output", Kind::Gemm, vec![(product, 1)])
-                        .reads(Tensor::Probs, scores)
-                        .reads(Tensor::V, kv)
-                        .writes(Tensor::Context, q.clone())
-                        .holds(0, self.cut(Cut::Heads)),
-                );
-            }
-        }
-        let product = self.gemm(1, all_tokens, q_width, hidden);
-        steps.push(
-            Step::on_gpu("o_proj", Kind::Gemm, vec![(product, 1)])
-                .reads(Tensor::Context, q)
-                .writes(Tensor::Projected, self.whole(hidden))
-                .holds(q_width * hidden, self.cut(Cut::Row)),
-        );
-        let names = ["all_reduce_attn", "reduce_scatter_attn"];
-        let reduced = self.reduced(steps, names, Tensor::Projected, Tensor::ProjectedShare);
-        steps.push(self.added("res1", Tensor::X, reduced, Tensor::Middle));
-    }
-
     /// The dense MLP from the second layernorm to the second residual add.
     pub fn dense(&self, steps: &mut Vec<Step>) {
-        let Share { sequences, ffn, .. } = self.share;
+        let Share { ffn, .. } = self.share;
         let hidden = self.model.hidden;
         let normed = self.normed(steps, "ln2", Tensor::Middle, Tensor::Ln2, Tensor::Ln2Whole);
-        let [up, act, down] = self.mlp(sequences * self.model.sequence, ffn);
+        let [up, act, down] = self.mlp(self.share.all_tokens(), ffn);
         let up_width = self.model.up_matrices() * ffn;
         steps.push(
             Step::on_gpu("mlp_up", Kind::Gemm, vec![(up, 1)])
@@ -131,11 +53,11 @@ impl Writer<'_> {
         );
         let names = ["all_reduce_mlp", "reduce_scatter_mlp"];
         let reduced = self.reduced(steps, names, Tensor::Down, Tensor::DownShare);
-        steps.push(self.added("res2", Tensor::Middle, reduced, Tensor::Out));
+        steps.push(self.added("res2", [Tensor::Middle, reduced], Tensor::Out, Tensor::MlpMask));
     }
 
     /// A layernorm, and the gathering of all tokens where they are split.
-    fn normed(
+    pub fn normed(
         &self,
         steps: &mut Vec<Step>,
         name: &'static str,
@@ -148,7 +70,11 @@ impl Writer<'_> {
             return to;
         }
         let gathered = self.whole(self.model.hidden);
-        let name = if name == "ln1" { "all_gather_tokens" } else { "all_gather_mlp" };
+        let name = match name {
+            "ln1" => "all_gather_tokens",
+            "ln2" => "all_gather_mlp",
+            _ => "all_gather_head",
+        };
         let bytes = gathered.bytes(self.dtype.bytes());
         steps.push(
             Step::collective(name, Scope::TensorGroup, CollectiveKind::AllGather, bytes)
@@ -159,7 +85,7 @@ impl Writer<'_> {
     }
 
     /// The sum over the tensor group: whole on every GPU, or a share where the tokens are split.
-    fn reduced(
+    pub fn reduced(
         &self,
         steps: &mut Vec<Step>,
         [whole, share]: [&'static str; 2],
@@ -190,13 +116,14 @@ impl Writer<'_> {
             .holds(2 * hidden, None)
     }
 
-    /// The sum of the residual stream and a change of it.
-    pub fn added(&self, name: &'static str, stream: Tensor, change: Tensor, to: Tensor) -> Step {
+    /// The sum of the residual stream and a change of it, of which dropout leaves what `mask` says.
+    pub fn added(&self, name: &'static str, [stream, change]: [Tensor; 2], to: Tensor, mask: Tensor) -> Step {
         let add = self.kernel(KernelKind::Residual, self.share.tokens, self.model.hidden, 1);
-        Step::on_gpu(name, Kind::Mem, vec![(add, 1)])
+        let step = Step::on_gpu(name, Kind::Mem, vec![(add, 1)])
             .reads(stream, self.stream())
             .reads(change, self.stream())
-            .writes(to, self.stream())
+            .writes(to, self.stream());
+        if self.dropout { step.writes(mask, masked(self.stream())) } else { step }
     }
 
     /// Up, activation and down of an MLP of width `ffn`.
@@ -220,21 +147,26 @@ impl Writer<'_> {
 
     /// The residual stream: this GPU's tokens.
     pub fn stream(&self) -> Shape {
-        match self.share.tokens == self.share.sequences * self.model.sequence {
+        match self.share.tokens == self.share.all_tokens() {
             true => self.whole(self.model.hidden),
             false => Shape::new(&[self.share.tokens, self.model.hidden]),
         }
     }
 
     /// All tokens of the group.
-    fn whole(&self, width: u64) -> Shape {
-        Shape::new(&[self.share.sequences, self.model.sequence, width])
+    pub fn whole(&self, width: u64) -> Shape {
+        Shape::new(&[self.share.sequences, self.share.queries, width])
     }
 
     /// The axis, where there is more than one GPU to cut for.
-    fn cut(&self, cut: Cut) -> Option<Cut> {
+    pub fn cut(&self, cut: Cut) -> Option<Cut> {
         (self.share.tensor > 1).then_some(cut)
     }
+}
+
+/// A byte for each element.
+pub(super) fn masked(shape: Shape) -> Shape {
+    Shape { element_bytes: Some(1), ..shape }
 }
 
 /// The model's MLP as experts; `None` where it is dense.

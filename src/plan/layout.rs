@@ -14,8 +14,11 @@ pub enum Layout {
 /// Stages one after the other; stage s holds the GPUs `s·tensor·data ..`, a replica its `tensor` neighbours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pipeline {
-    /// The layers of each stage.
-    pub stages: Vec<Range<u64>>,
+    /// The layers of each part of the model, in the order of the model. Part i is on stage i mod `pipeline`:
+    /// there are as many parts as stages, or a whole number of times as many where they are interleaved.
+    pub parts: Vec<Range<u64>>,
+    /// Stages.
+    pub pipeline: u64,
     /// GPUs that share every layer.
     pub tensor: u64,
     /// Replicas of attention in a stage, each with its share of the sequences.
@@ -51,10 +54,15 @@ impl Pipeline {
         self.tensor * self.data
     }
 
-    /// The GPUs of stage `stage`.
-    pub fn gpus(&self, stage: usize) -> Range<u32> {
-        let size = self.stage_gpus() as u32;
-        stage as u32 * size..(stage as u32 + 1) * size
+    /// The stage that holds a part.
+    pub const fn stage(&self, part: usize) -> usize {
+        part % self.pipeline as usize
+    }
+
+    /// The GPUs that hold a part.
+    pub fn gpus(&self, part: usize) -> Range<u32> {
+        let (stage, size) = (self.stage(part) as u32, self.stage_gpus() as u32);
+        stage * size..(stage + 1) * size
     }
 }
 
@@ -63,4 +71,10 @@ impl Separated {
     pub const fn heads(&self, gpu: u64, heads: u64) -> u64 {
         heads / self.attention + if gpu < heads % self.attention { 1 } else { 0 }
     }
+}
+
+/// Deals layers to parts; the first parts take one more where they do not go up.
+pub(super) fn deal(layers: u64, parts: u64) -> Vec<Range<u64>> {
+    let start = |part: u64| part * (layers / parts) + part.min(layers % parts);
+    (0..parts).map(|part| start(part)..start(part + 1)).collect()
 }

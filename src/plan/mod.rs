@@ -3,6 +3,8 @@
 //! A plan is described once, as the steps of a layer (layer.rs). The graph's nodes and edges, the memory and
 //! the weights all come from that one description. Nothing here knows how long an op takes.
 
+mod attention;
+mod backward;
 mod builder;
 mod describe;
 mod experts;
@@ -11,21 +13,29 @@ mod layout;
 mod lower;
 mod memory;
 mod model;
+mod order;
+mod pipeline;
 mod prepared;
 mod read;
+mod recompute;
 mod role;
 mod separated;
 mod step;
 mod team;
+mod tensor;
+mod transfer;
+mod update;
+mod vocabulary;
+mod writers;
 
 pub use describe::describe;
 pub use layout::{Layout, Pipeline, Separated};
-pub use lower::lower;
+pub use lower::{lower, lower_folded};
 pub use memory::{Footprint, footprints, max_sequences};
 pub use model::{Mlp, Model};
 
 use crate::dtype::Dtype;
-use crate::spec::{AttentionMode, Microbatches, SpecError};
+use crate::spec::{AttentionMode, Microbatches, Phase, PlanSpec, Schedule, SpecError, TrainSpec};
 
 /// The plans that are compiled in, in the order of the documents they come from.
 pub const BUILT_IN: [(&str, &str); 7] = [
@@ -53,6 +63,16 @@ pub struct Plan {
     pub microbatches: Microbatches,
     /// Whether the scores of attention are stored.
     pub attention: AttentionMode,
+    /// What is computed of the model.
+    pub phase: Phase,
+    /// The order of micro-batches in a pipeline.
+    pub schedule: Schedule,
+    /// Whether communication has a stream of its own beside the products.
+    pub overlap: bool,
+    /// How it is trained, in that phase.
+    pub train: Option<TrainSpec>,
+    /// The share of the routed tokens that goes to the most wanted expert, where it is not that of the others.
+    pub hottest: Option<f64>,
     /// GPUs in all.
     pub gpus: u64,
     /// GPUs per node, where neither table nor sheet says it.
@@ -68,9 +88,54 @@ impl Plan {
         read::plan(file, text)
     }
 
+    /// Checks a plan that was not read from a file.
+    ///
+    /// # Errors
+    /// As [`Plan::parse`], with line 1 for every place.
+    pub fn of_spec(spec: PlanSpec) -> Result<Plan, SpecError> {
+        let name = spec.name.clone();
+        read::of_spec(&name, "", spec)
+    }
+
+    /// The plan under another schedule.
+    ///
+    /// # Errors
+    /// When its layers cannot be dealt out so; says what would do.
+    pub fn with_schedule(mut self, schedule: Schedule) -> Result<Plan, String> {
+        match &mut self.layout {
+            Layout::Pipeline(layout) => {
+                layout.parts = read::interleaved(self.model.layers, layout.pipeline, schedule)?;
+            }
+            Layout::Separated(_) => return Err("a plan without stages has no schedule".to_owned()),
+        }
+        self.schedule = schedule;
+        Ok(self)
+    }
+
     /// The element type that the file asks for.
     pub const fn dtype(&self) -> Option<Dtype> {
         self.model.dtype
+    }
+
+    /// Micro-batches come in rounds of this many: the stages, where training interleaves parts of them.
+    pub const fn rounds(&self) -> u64 {
+        match (&self.layout, self.schedule, &self.train) {
+            (Layout::Pipeline(layout), Schedule::Interleaved(_), Some(_)) => layout.pipeline,
+            _ => 1,
+        }
+    }
+
+    /// What to do where so many micro-batches are no whole rounds; `None` where they are.
+    pub fn unfit(&self, microbatches: u64) -> Option<String> {
+        let rounds = self.rounds();
+        if microbatches.is_multiple_of(rounds) {
+            return None;
+        }
+        let next = microbatches.next_multiple_of(rounds);
+        Some(match next <= self.most_microbatches() {
+            true => format!("--microbatches {next}, or --schedule 1f1b"),
+            false => "--schedule 1f1b".to_owned(),
+        })
     }
 
     /// The most pieces that the batch can be cut into: one sequence each on every replica.

@@ -3,7 +3,7 @@
 use crate::dtype::Dtype;
 use crate::spec::Qkv;
 
-/// A transformer's forward pass over `batch` sequences.
+/// A transformer, and a batch of sequences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     /// Transformer layers.
@@ -24,8 +24,16 @@ pub struct Model {
     pub gated: bool,
     /// Sequences in the batch.
     pub batch: u64,
-    /// Tokens per sequence.
+    /// Tokens per sequence that attention looks back on.
     pub sequence: u64,
+    /// Tokens per sequence that are computed: all of them, or the newest in decoding.
+    pub queries: u64,
+    /// Entries of the vocabulary; `None` where embedding and LM head are out of scope.
+    pub vocabulary: Option<u64>,
+    /// The first layers that have one MLP though the others have experts, and its width.
+    pub dense_first: Option<(u64, u64)>,
+    /// Experts that every token goes to, besides those that it is routed to.
+    pub shared_experts: u64,
     /// The element type that the file asks for.
     pub dtype: Option<Dtype>,
 }
@@ -60,6 +68,22 @@ impl Model {
         match self.mlp {
             Mlp::Dense { .. } => 0,
             Mlp::Moe { experts, .. } => experts,
+        }
+    }
+
+    /// Whether a layer has one MLP instead of experts.
+    pub fn is_dense(&self, layer: u64) -> bool {
+        match self.mlp {
+            Mlp::Dense { .. } => true,
+            Mlp::Moe { .. } => self.dense_first.is_some_and(|(layers, _)| layer < layers),
+        }
+    }
+
+    /// Width of the MLP of dense layers; 0 where there are none.
+    pub fn dense_ffn(&self) -> u64 {
+        match self.mlp {
+            Mlp::Dense { ffn } => ffn,
+            Mlp::Moe { .. } => self.dense_first.map_or(0, |(_, ffn)| ffn),
         }
     }
 

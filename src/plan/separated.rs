@@ -2,9 +2,9 @@
 
 use super::builder::Place;
 use super::layout::Separated;
-use super::lower::{Lowering, Program, all_writers, free};
-use super::step::Tensor;
-use super::team::Team;
+use super::lower::{Lowering, Program, free};
+use super::team::{Group, Team};
+use super::tensor::Tensor;
 use crate::dag::{Kind, NodeId, TooLarge, Work};
 use crate::op::{Collective, CollectiveKind, Op};
 
@@ -50,17 +50,18 @@ impl Lowering<'_> {
         let gpus: Vec<u32> = (0..layout.attention as u32).collect();
         let team = Team {
             gpus: gpus.clone(),
-            tensor_groups: vec![gpus.clone()],
+            tensor_groups: vec![Group::new(gpus.clone(), choice.gpus_per_node)],
             expert_groups: Vec::new(),
+            replicas: Vec::new(),
+            expert_replicas: Vec::new(),
             experts: 0,
         };
         let of_gpu = |gpu: usize| {
             let role = roles.iter().position(|role| role.gpus.contains(&(gpu as u32)));
-            steps[role.unwrap_or(0)].as_slice()
+            steps[role.unwrap_or(0)][0].forward.as_slice()
         };
-        gpus.iter().for_each(|gpu| builder.wrote(&[Tensor::X], *gpu, stream));
-        builder.begin(gpus.iter().copied(), place.microbatch);
-        builder.layer(&team, of_gpu, place)?;
+        gpus.iter().for_each(|gpu| builder.writers.wrote(&[Tensor::X], *gpu, stream));
+        builder.block(&team, of_gpu, place)?;
 
         // the last GPUs of the group send a share of the tokens each
         let senders = &gpus[(layout.attention - layout.moe) as usize..];
@@ -68,10 +69,10 @@ impl Lowering<'_> {
         let mut arrived = Vec::new();
         for (to, from) in (layout.attention as u32..).zip(senders) {
             let names = ["scatter", "recv_moe"];
-            arrived.push(builder.send(names, place, *from, to, bytes, Tensor::Middle)?);
+            arrived.push(builder.send(names, place, [*from, to], bytes, Tensor::Middle)?);
         }
         // the others are done; joined, so that every node reaches the output
-        let done = all_writers(builder, gpus.iter().copied(), Tensor::Middle);
+        let done = builder.all_writers(gpus.iter().copied(), Tensor::Middle);
         let joined = builder.node("sync_res1", place, free(Kind::Join), &[], &done)?;
         Ok(Handover { arrived, joined })
     }
@@ -89,29 +90,32 @@ impl Lowering<'_> {
         let gpus: Vec<u32> = (layout.attention as u32..plan.gpus as u32).collect();
         let bytes = roles.last().map_or(0, |experts| experts.entering.bytes(choice.dtype.bytes()));
         for (gpu, arrived) in gpus.iter().zip(&handover.arrived) {
-            builder.wrote(&[Tensor::X], *gpu, *arrived);
+            builder.arrived(Tensor::X, *gpu, *arrived);
         }
         let team = Team {
             gpus: gpus.clone(),
             tensor_groups: Vec::new(),
-            expert_groups: vec![gpus.clone()],
+            expert_groups: vec![Group::new(gpus.clone(), choice.gpus_per_node)],
+            replicas: Vec::new(),
+            expert_replicas: Vec::new(),
             experts: plan.model.experts() / layout.moe,
         };
-        builder.begin(gpus.iter().copied(), place.microbatch);
-        builder.layer(&team, |_| steps.last().map_or(&[][..], Vec::as_slice), place)?;
+        let steps = steps.last().map_or(&[][..], |blocks| blocks[0].forward.as_slice());
+        builder.block(&team, |_| steps, place)?;
 
         // each expert GPU broadcasts its tokens to the whole attention group
         let mut circle: Vec<u32> = (0..layout.attention as u32).collect();
-        let mut after = all_writers(builder, gpus.iter().copied(), Tensor::Out);
+        let mut after = builder.all_writers(gpus.iter().copied(), Tensor::Out);
         after.push(handover.joined);
         after.extend(circle.iter().filter_map(|gpu| builder.other_before(*gpu, place.microbatch)));
         let everyone: Vec<u32> = (0..plan.gpus as u32).collect();
         circle.push(gpus[0]);
+        let circle = Group::new(circle, choice.gpus_per_node);
         let back = Op::Collective(Collective {
             kind: CollectiveKind::Broadcast,
             bytes: bytes.max(1),
-            ranks: circle.len() as u64,
-            nodes: builder.nodes(&circle),
+            ranks: circle.ranks,
+            nodes: circle.nodes,
             dtype: choice.dtype,
         });
         let work = Work { kind: Kind::Collective, ops: vec![(back, layout.moe)] };

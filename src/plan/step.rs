@@ -1,85 +1,11 @@
-//! A step of a layer: what it reads and writes on one GPU, and what it does.
+//! A step of a block: what it reads and writes on one GPU, and what it does.
 
+use std::borrow::Cow;
+
+use super::tensor::Tensor;
 use crate::dag::Kind;
 use crate::graph::{Cut, Shape};
 use crate::op::{CollectiveKind, Op};
-
-/// A tensor of one layer on one GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-#[allow(missing_docs)]
-pub(super) enum Tensor {
-    /// The residual stream as it enters the layer.
-    X,
-    Ln1,
-    /// `Ln1` of all GPUs of the tensor group together.
-    Ln1Whole,
-    Q,
-    K,
-    V,
-    Scores,
-    Probs,
-    Context,
-    Projected,
-    /// This GPU's tokens of the reduced projection.
-    ProjectedShare,
-    /// The residual stream after attention.
-    Middle,
-    Ln2,
-    Ln2Whole,
-    Up,
-    Act,
-    Down,
-    DownShare,
-    Logits,
-    /// Experts and weights of every token.
-    Routes,
-    Permuted,
-    /// Tokens that came to this GPU's experts.
-    Received,
-    ExpertOut,
-    Combined,
-    Moe,
-    /// The residual stream as it leaves the layer.
-    Out,
-}
-
-impl Tensor {
-    /// How many tensors there are.
-    pub const COUNT: usize = Tensor::Out as usize + 1;
-
-    /// The name in graphs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Tensor::X => "x",
-            Tensor::Ln1 => "ln1",
-            Tensor::Ln1Whole => "ln1_whole",
-            Tensor::Q => "q",
-            Tensor::K => "k",
-            Tensor::V => "v",
-            Tensor::Scores => "scores",
-            Tensor::Probs => "probs",
-            Tensor::Context => "ctx",
-            Tensor::Projected => "o",
-            Tensor::ProjectedShare => "o_share",
-            Tensor::Middle => "h1",
-            Tensor::Ln2 => "ln2",
-            Tensor::Ln2Whole => "ln2_whole",
-            Tensor::Up => "up",
-            Tensor::Act => "act",
-            Tensor::Down => "down",
-            Tensor::DownShare => "down_share",
-            Tensor::Logits => "logits",
-            Tensor::Routes => "routes",
-            Tensor::Permuted => "permuted",
-            Tensor::Received => "received",
-            Tensor::ExpertOut => "expert_out",
-            Tensor::Combined => "combined",
-            Tensor::Moe => "moe",
-            Tensor::Out => "out",
-        }
-    }
-}
 
 /// Who takes part in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +29,10 @@ pub(super) enum Doing {
     Collective(CollectiveKind, u64),
 }
 
-/// One step of a layer.
+/// One step of a block.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub scope: Scope,
     pub doing: Doing,
     /// What it needs on this GPU, with the size it expects; of one expert where the scope is [`Scope::Expert`].
@@ -119,21 +45,47 @@ pub(super) struct Step {
     pub parameters: u64,
     /// Along which axis it is spread.
     pub cut: Option<Cut>,
+    /// Of the most wanted expert, where it has more rows than the others.
+    pub hottest: Option<Hottest>,
+}
+
+/// What the most wanted expert does in a step.
+#[derive(Clone, Debug)]
+pub(super) struct Hottest {
+    /// Its rows.
+    pub rows: u64,
+    /// Its ops.
+    pub ops: Vec<(Op, u64)>,
 }
 
 impl Step {
     /// A step of each GPU for itself.
-    pub fn on_gpu(name: &'static str, kind: Kind, ops: Vec<(Op, u64)>) -> Self {
-        Step::new(name, Scope::Gpu, Doing::Ops(kind, ops))
+    pub fn on_gpu(name: impl Into<Cow<'static, str>>, kind: Kind, ops: Vec<(Op, u64)>) -> Self {
+        Step::new(name.into(), Scope::Gpu, Doing::Ops(kind, ops))
     }
 
     /// A collective of `bytes`.
-    pub fn collective(name: &'static str, scope: Scope, kind: CollectiveKind, bytes: u64) -> Self {
-        Step::new(name, scope, Doing::Collective(kind, bytes))
+    pub fn collective(
+        name: impl Into<Cow<'static, str>>,
+        scope: Scope,
+        kind: CollectiveKind,
+        bytes: u64,
+    ) -> Self {
+        Step::new(name.into(), scope, Doing::Collective(kind, bytes))
     }
 
-    const fn new(name: &'static str, scope: Scope, doing: Doing) -> Self {
-        Step { name, scope, doing, reads: Vec::new(), writes: Vec::new(), times: 1, parameters: 0, cut: None }
+    const fn new(name: Cow<'static, str>, scope: Scope, doing: Doing) -> Self {
+        Step {
+            name,
+            scope,
+            doing,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            times: 1,
+            parameters: 0,
+            cut: None,
+            hottest: None,
+        }
     }
 
     pub fn reads(mut self, tensor: Tensor, shape: Shape) -> Self {
@@ -161,6 +113,8 @@ impl Step {
 pub(super) struct Share {
     /// Sequences of this replica in this micro-batch.
     pub sequences: u64,
+    /// Tokens of each of them that are computed.
+    pub queries: u64,
     /// Tokens that this GPU owns outside attention and MLP.
     pub tokens: u64,
     /// GPUs of the tensor group.
@@ -175,4 +129,11 @@ pub(super) struct Share {
     pub expert: u64,
     /// Whether the tokens are split over the tensor group.
     pub sequence_parallel: bool,
+}
+
+impl Share {
+    /// Tokens of all GPUs of the tensor group.
+    pub const fn all_tokens(&self) -> u64 {
+        self.sequences * self.queries
+    }
 }

@@ -1,6 +1,7 @@
 //! The TOML files that people write: plans and data sheets, as they stand, before anything is checked
 //! against anything else.
 
+mod passes;
 mod plan;
 mod sheet;
 
@@ -8,6 +9,7 @@ use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 
+pub use passes::{Optimizer, Phase, Recompute, Schedule, TrainSpec};
 pub use plan::{
     AttentionMode, ClusterSpec, Count, Microbatches, ModelSpec, MoeSpec, ParallelSpec, PlanSpec, Qkv,
 };

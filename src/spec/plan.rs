@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected};
 use toml::Spanned;
 
+use super::passes::{Phase, Schedule, TrainSpec};
 use crate::dtype::Dtype;
 
 /// A whole number and where it stands in the file.
@@ -25,6 +26,15 @@ pub struct PlanSpec {
     /// Whether the scores of attention are stored; unfused if left out.
     #[serde(default)]
     pub attention: AttentionMode,
+    /// What is computed of the model; a forward pass over whole sequences if left out.
+    pub phase: Option<Spanned<Phase>>,
+    /// The order of micro-batches in a pipeline; 1f1b if left out.
+    pub schedule: Option<Spanned<Schedule>>,
+    /// Whether communication has a stream of its own beside the products; it has not if left out.
+    #[serde(default)]
+    pub overlap: bool,
+    /// How it is trained; only with `phase = "train"`.
+    pub train: Option<Spanned<TrainSpec>>,
     /// What is computed.
     pub model: ModelSpec,
     /// On how many GPUs.
@@ -34,7 +44,7 @@ pub struct PlanSpec {
     pub parallel: ParallelSpec,
 }
 
-/// The model: forward pass of `batch` sequences of `sequence` tokens.
+/// The model, and `batch` sequences of `sequence` tokens.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
@@ -48,7 +58,7 @@ pub struct ModelSpec {
     pub kv_heads: Option<Count>,
     /// Width of a head; hidden / heads if left out.
     pub head_dim: Option<Count>,
-    /// Width of the MLP; left out where `moe` says it.
+    /// Width of the MLP; left out where `moe` says it for all layers.
     pub ffn: Option<Count>,
     /// Whether the MLP has a gate matrix besides up and down.
     #[serde(default)]
@@ -58,8 +68,10 @@ pub struct ModelSpec {
     pub qkv: Qkv,
     /// Sequences in the batch.
     pub batch: Count,
-    /// Tokens per sequence.
+    /// Tokens per sequence; in decoding those that the cache holds, the new one included.
     pub sequence: Count,
+    /// Entries of the vocabulary; embedding and LM head are out of scope if left out.
+    pub vocabulary: Option<Count>,
     /// Element type; bf16 if left out and `--dtype` does not say.
     pub dtype: Option<Dtype>,
     /// Experts instead of one MLP.
@@ -76,6 +88,13 @@ pub struct MoeSpec {
     pub top_k: Count,
     /// Width of one expert.
     pub ffn: Count,
+    /// Experts that every token goes to besides; none if left out.
+    pub shared: Option<Count>,
+    /// The first layers that have one MLP instead, of width `ffn` of the model; none if left out.
+    pub dense_layers: Option<Count>,
+    /// The share of all routed tokens that goes to the most wanted expert; the others share the rest alike. As
+    /// much as the others if left out.
+    pub hottest: Option<Spanned<f64>>,
 }
 
 /// The cluster that the plan is made for.

@@ -1,0 +1,232 @@
+//! Lowers a pipeline: stages that take micro-batches in the order of their schedule.
+
+use std::collections::HashMap;
+
+use super::builder::Place;
+use super::layout::Pipeline;
+use super::lower::{Lowering, free};
+use super::order::{Unit, order};
+use super::team::Team;
+use super::tensor::Tensor;
+use crate::dag::{Kind, NodeId, TooLarge};
+
+impl<'a> Lowering<'a> {
+    /// All micro-batches through all parts; `program(u)` is that of micro-batch u.
+    pub(super) fn pipeline(
+        &mut self,
+        layout: &Pipeline,
+        microbatches: u32,
+        program: &dyn Fn(u64) -> usize,
+        fold: bool,
+    ) -> Result<(), TooLarge> {
+        let stages = layout.pipeline as usize;
+        let train = self.plan.train.is_some();
+        let orders: Vec<Vec<Unit>> =
+            (0..stages).map(|stage| order(self.plan.schedule, stage, stages, microbatches, train)).collect();
+        let teams = teams(self, layout, fold);
+        let mut run =
+            Run { lowering: self, layout, teams, last: microbatches - 1, train, arrivals: HashMap::new() };
+        let mut progress = Progress::new(layout, microbatches);
+        for microbatch in 0..microbatches {
+            // what is done last with each micro-batch, and before it all that it needs
+            let part = if train { 0 } else { layout.parts.len() - 1 };
+            let mut wanted = vec![Unit { part, microbatch, backward: train }];
+            while let Some(unit) = wanted.last().copied() {
+                if progress.is_done(&unit) {
+                    wanted.pop();
+                    continue;
+                }
+                let stage = layout.stage(unit.part);
+                let next = orders[stage][progress.stages[stage]];
+                if let Some(before) = run.needs(&next).filter(|before| !progress.is_done(before)) {
+                    wanted.push(before);
+                    continue;
+                }
+                run.unit(&next, program(next.microbatch.into()))?;
+                progress.now_done(&next, stage);
+                if train && progress.stages[stage] == orders[stage].len() {
+                    run.update(stage)?;
+                }
+            }
+            if microbatch == 0 && !train {
+                // with an edge for each GPU from one copy to the next
+                let serial = run.lowering.plan.gpus.saturating_mul(microbatches.into());
+                run.lowering.builder.reserve(u64::from(microbatches) - 1, serial)?;
+            }
+        }
+        run.finish()
+    }
+}
+
+/// The team of each stage; one GPU of each where `fold` asks for that and all are alike.
+fn teams(lowering: &Lowering, layout: &Pipeline, fold: bool) -> Vec<Team> {
+    let per_node = lowering.choice.gpus_per_node;
+    let team = |stage| Team::of_stage(lowering.plan, layout.gpus(stage), layout, per_node);
+    let whole: Vec<Team> = (0..layout.pipeline as usize).map(team).collect();
+    let node = |gpu: &u32| u64::from(*gpu) / per_node;
+    let alike = |from: &Team, to: &Team| {
+        let mut pairs = from.gpus.iter().zip(&to.gpus).map(|(a, b)| node(a) == node(b));
+        let first = pairs.next();
+        pairs.all(|pair| Some(pair) == first)
+    };
+    let next = whole.iter().cycle().skip(1);
+    if !fold || !whole.iter().zip(next).all(|(from, to)| alike(from, to)) {
+        return whole;
+    }
+    whole.iter().map(Team::folded).collect::<Option<Vec<Team>>>().unwrap_or(whole)
+}
+
+/// Which units are in the graph.
+struct Progress {
+    /// By stage: how many.
+    stages: Vec<usize>,
+    done: Vec<bool>,
+    microbatches: usize,
+}
+
+impl Progress {
+    fn new(layout: &Pipeline, microbatches: u32) -> Self {
+        let microbatches = microbatches as usize;
+        let done = vec![false; 2 * layout.parts.len() * microbatches];
+        Progress { stages: vec![0; layout.pipeline as usize], done, microbatches }
+    }
+
+    fn position(&self, unit: &Unit) -> usize {
+        2 * (unit.part * self.microbatches + unit.microbatch as usize) + usize::from(unit.backward)
+    }
+
+    fn is_done(&self, unit: &Unit) -> bool {
+        self.done[self.position(unit)]
+    }
+
+    fn now_done(&mut self, unit: &Unit, stage: usize) {
+        let position = self.position(unit);
+        self.done[position] = true;
+        self.stages[stage] += 1;
+    }
+}
+
+/// A pipeline on its way into the graph.
+pub(super) struct Run<'r, 'a> {
+    pub lowering: &'r mut Lowering<'a>,
+    pub layout: &'r Pipeline,
+    /// By stage.
+    pub teams: Vec<Team>,
+    /// The last micro-batch.
+    pub last: u32,
+    pub train: bool,
+    /// What was sent to a part and not yet taken: micro-batch, whether it is a gradient, and the arrivals.
+    arrivals: HashMap<(usize, u32, bool), Vec<NodeId>>,
+}
+
+impl Run<'_, '_> {
+    /// The unit of another stage that this one takes its data from.
+    fn needs(&self, unit: &Unit) -> Option<Unit> {
+        let last = self.layout.parts.len() - 1;
+        let part = match unit.backward {
+            false => unit.part.checked_sub(1)?,
+            true if unit.part == last => return Some(Unit { backward: false, ..*unit }),
+            true => unit.part + 1,
+        };
+        Some(Unit { part, ..*unit })
+    }
+
+    fn unit(&mut self, unit: &Unit, program: usize) -> Result<(), TooLarge> {
+        let (part, u) = (unit.part, unit.microbatch);
+        let anywhere = Place { layer: None, microbatch: u };
+        let gpus = self.teams[self.layout.stage(part)].gpus.clone();
+        let enters = if unit.backward { Tensor::Out.gradient() } else { Tensor::X };
+        if let Some(arrivals) = self.arrivals.remove(&(part, u, unit.backward)) {
+            for (gpu, arrived) in gpus.iter().zip(arrivals) {
+                self.lowering.builder.writers.wrote(&[enters], *gpu, arrived);
+            }
+        } else if !unit.backward {
+            let builder = &mut self.lowering.builder;
+            let input = builder.node("input", anywhere, free(Kind::Input), &[], &[])?;
+            let enters = if self.lowering.plan.model.vocabulary.is_some() { Tensor::Tokens } else { enters };
+            gpus.iter().for_each(|gpu| builder.writers.wrote(&[enters], *gpu, input));
+        }
+        if unit.backward {
+            self.backward(unit, program, &gpus)?;
+            return match part {
+                0 => Ok(()),
+                _ => self.send(unit, part - 1, program, Tensor::Out.gradient()),
+            };
+        }
+        self.forward(unit, program, &gpus)?;
+        if part + 1 < self.layout.parts.len() {
+            return self.send(unit, part + 1, program, Tensor::X);
+        }
+        let builder = &mut self.lowering.builder;
+        if !self.train {
+            let after = builder.all_writers(gpus, Tensor::X);
+            builder.node("output", anywhere, free(Kind::Output), &[], &after)?;
+        } else if self.lowering.plan.model.vocabulary.is_none() {
+            // the loss is out of scope, but its gradient comes from somewhere
+            for gpu in gpus {
+                let after = builder.writers.of(gpu, Tensor::X).to_vec();
+                let loss = builder.node("loss", anywhere, free(Kind::Join), &[gpu], &after)?;
+                builder.writers.wrote(&[Tensor::Out.gradient()], gpu, loss);
+            }
+        }
+        Ok(())
+    }
+
+    fn forward(&mut self, unit: &Unit, program: usize, gpus: &[u32]) -> Result<(), TooLarge> {
+        let Lowering { builder, programs, plan, .. } = &mut *self.lowering;
+        let team = &self.teams[self.layout.stage(unit.part)];
+        let blocks = &programs[program].roles[unit.part].blocks;
+        for (i, (layer, kind)) in blocks.iter().enumerate() {
+            let steps = &programs[program].steps[0][*kind];
+            let place = Place { layer: layer.map(|layer| layer as u16), microbatch: unit.microbatch };
+            builder.block(team, |_| &steps.forward, place)?;
+            if self.train {
+                builder.writers.keep(gpus, ((unit.part, i), unit.microbatch), &steps.kept);
+            }
+            builder.writers.pass_on(gpus, Tensor::Out, Tensor::X);
+            if !self.train && unit.part == 0 && i == 0 && unit.microbatch == 0 {
+                builder.reserve(plan.model.layers - 1, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn backward(&mut self, unit: &Unit, program: usize, gpus: &[u32]) -> Result<(), TooLarge> {
+        let blocks = self.lowering.programs[program].roles[unit.part].blocks.len();
+        for i in (0..blocks).rev() {
+            let Lowering { builder, programs, .. } = &mut *self.lowering;
+            let (layer, kind) = programs[program].roles[unit.part].blocks[i];
+            let steps = &programs[program].steps[0][kind];
+            let place = Place { layer: layer.map(|layer| layer as u16), microbatch: unit.microbatch };
+            builder.writers.restore(gpus, ((unit.part, i), unit.microbatch));
+            builder.block(&self.teams[self.layout.stage(unit.part)], |_| &steps.backward, place)?;
+            let [from, to] = [Tensor::X, Tensor::Out].map(Tensor::gradient);
+            builder.writers.pass_on(gpus, from, to);
+            if unit.microbatch == self.last {
+                self.sum_gradients(unit.part, i, program, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a unit leaves behind as `tensor`, to the GPUs that hold another part.
+    fn send(&mut self, unit: &Unit, part: usize, program: usize, tensor: Tensor) -> Result<(), TooLarge> {
+        let Lowering { builder, programs, choice, .. } = &mut *self.lowering;
+        let what = if unit.backward { ["send_grad", "recv_grad"] } else { ["send", "recv"] };
+        // a stage of several GPUs names the stage that it sends to
+        let names = match (self.layout.stage_gpus(), self.layout.parts.len() as u64) {
+            (1, parts) if parts == self.layout.pipeline => what.map(str::to_owned),
+            _ => what.map(|name| format!("{name}_stage{part}")),
+        };
+        let bytes = programs[program].roles[unit.part].entering.bytes(choice.dtype.bytes());
+        let place = Place { layer: None, microbatch: unit.microbatch };
+        let [from, to] = [unit.part, part].map(|part| &self.teams[self.layout.stage(part)].gpus);
+        let mut arrivals = Vec::with_capacity(to.len());
+        for (from, to) in from.iter().zip(to) {
+            let names = [names[0].as_str(), names[1].as_str()];
+            arrivals.push(builder.send(names, place, [*from, *to], bytes, tensor)?);
+        }
+        self.arrivals.insert((part, unit.microbatch, unit.backward), arrivals);
+        Ok(())
+    }
+}

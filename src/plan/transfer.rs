@@ -1,0 +1,78 @@
+//! What goes from one GPU to another beside the steps of a block.
+
+use super::builder::{Builder, Place};
+use super::team::Group;
+use super::tensor::Tensor;
+use crate::dag::{Kind, NameId, NodeId, TooLarge, Work, WorkId};
+use crate::dtype::Dtype;
+use crate::op::{Collective, CollectiveKind, Link, Op, P2p};
+
+impl Builder {
+    /// A send of `bytes` from one GPU, which holds them as `tensor`, to another; returns the arrival.
+    pub fn send(
+        &mut self,
+        [send, recv]: [&str; 2],
+        place: Place,
+        [from, to]: [u32; 2],
+        bytes: u64,
+        tensor: Tensor,
+    ) -> Result<NodeId, TooLarge> {
+        let link = match u64::from(from) / self.gpus_per_node == u64::from(to) / self.gpus_per_node {
+            true => Link::IntraNode,
+            false => Link::InterNode,
+        };
+        let op = Op::P2p(P2p { bytes: bytes.max(1), link });
+        let work = self.dag.work(Work { kind: Kind::Send, ops: vec![(op, 1)] });
+        let names = [self.dag.name(send)?, self.dag.name(recv)?];
+        let mut after = self.writers.of(from, tensor).to_vec();
+        let sent = self.push(names[0], place, work, &[from], &mut after)?;
+        // the arrival takes no time, and does not wait for what its GPU is doing
+        let kept = std::mem::take(&mut self.last[to as usize]);
+        let received = self.push(names[1], place, self.free, &[to], &mut vec![sent])?;
+        self.last[to as usize] = kept;
+        Ok(received)
+    }
+
+    /// A collective of what the GPUs of a group hold, after all that they have done.
+    pub fn after_all(
+        &mut self,
+        name: &str,
+        place: Place,
+        (kind, bytes, dtype): (CollectiveKind, u64, Dtype),
+        groups: &[Group],
+    ) -> Result<(), TooLarge> {
+        for group in groups {
+            let name = self.dag.name(name)?;
+            let name = self.numbered(name, group, groups.len())?;
+            let work = self.collective(kind, bytes.max(1), dtype, group);
+            let mut after: Vec<NodeId> = group.gpus.iter().flat_map(|gpu| self.last(*gpu)).collect();
+            self.push(name, place, work, &group.gpus, &mut after)?;
+        }
+        Ok(())
+    }
+
+    /// The name of a group's collective, with its first GPU where several groups do the same.
+    pub(super) fn numbered(
+        &mut self,
+        name: NameId,
+        group: &Group,
+        groups: usize,
+    ) -> Result<NameId, TooLarge> {
+        if groups == 1 {
+            return Ok(name);
+        }
+        let name = format!("{}_from{}", self.dag.name_text(name), group.gpus[0]);
+        self.dag.name(&name)
+    }
+
+    pub(super) fn collective(
+        &mut self,
+        kind: CollectiveKind,
+        bytes: u64,
+        dtype: Dtype,
+        group: &Group,
+    ) -> WorkId {
+        let op = Op::Collective(Collective { kind, bytes, ranks: group.ranks, nodes: group.nodes, dtype });
+        self.dag.work(Work { kind: Kind::Collective, ops: vec![(op, 1)] })
+    }
+}
