@@ -7,6 +7,7 @@
 pub mod calibrate;
 pub mod check;
 pub mod cli;
+pub mod comparison;
 pub mod cost;
 pub mod dag;
 pub mod device;

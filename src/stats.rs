@@ -35,6 +35,46 @@ impl Summary {
         let seconds = self.seconds.get();
         (seconds > 0.0).then(|| 0.5 * (high.get() - low.get()) / seconds)
     }
+
+    /// The interval, or the time alone where none was given.
+    pub fn ends(&self) -> (Seconds, Seconds) {
+        self.interval.unwrap_or((self.seconds, self.seconds))
+    }
+
+    /// Whether the intervals of the two have no time in common.
+    pub fn is_apart(&self, other: &Summary) -> bool {
+        let ((low, high), (other_low, other_high)) = (self.ends(), other.ends());
+        high < other_low || other_high < low
+    }
+}
+
+/// How far the medians of an op's passes lie apart, as a share of their median: what repeating a measurement
+/// at another moment, with other buffers, changes. As a word of the column `flags`: `spread=0.42%`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread(pub f64);
+
+impl Spread {
+    /// Of the passes that have samples; `None` for fewer than two.
+    pub fn of(passes: &[Vec<Seconds>]) -> Option<Spread> {
+        let medians: Vec<Seconds> = passes.iter().filter_map(|pass| median(pass)).collect();
+        let (least, most) = (medians.iter().min()?, medians.iter().max()?);
+        let middle = median(&medians).filter(|middle| *middle > Seconds::ZERO)?.get();
+        (medians.len() > 1).then(|| Spread((most.get() - least.get()) / middle))
+    }
+
+    /// Among the words of a row's flags.
+    pub fn in_flags(flags: &str) -> Option<Spread> {
+        let word = flags.split_whitespace().find_map(|word| word.strip_prefix("spread="))?;
+        let percent: f64 = word.strip_suffix('%')?.parse().ok()?;
+        (percent.is_finite() && percent >= 0.0).then_some(Spread(percent / 100.0))
+    }
+}
+
+/// `spread=0.42%`.
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "spread={:.2}%", 100.0 * self.0)
+    }
 }
 
 /// Remarks on a measurement, in the words of the column `flags`.

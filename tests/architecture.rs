@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 10] = [
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
     &["graph"],
-    &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import"],
+    &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import", "comparison"],
     &["source"],
     &["calibrate", "check", "evaluate"],
     &["explain", "occupancy", "whatif"],

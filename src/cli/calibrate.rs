@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::arguments::{BackendArg, Cli, about, version};
 use super::check::CheckArgs;
+use super::compare::{CompareArgs, MergeArgs};
 use super::import::ImportArgs;
 use super::inputs::read_plan;
 use super::journal::Journal;
@@ -51,6 +52,10 @@ enum Command {
     Import(ImportArgs),
     /// Tell how far a table's predictions are off
     Check(CheckArgs),
+    /// Tell what got faster or slower between two tables, or which of several nodes is not like the others
+    Compare(CompareArgs),
+    /// Join tables of one device
+    Merge(MergeArgs),
 }
 
 /// Runs the program.
@@ -59,6 +64,8 @@ pub fn calibrate() -> ExitCode {
     let result = match (&program.command, &program.measure) {
         (Some(Command::Import(args)), _) => super::import::run(args),
         (Some(Command::Check(args)), _) => super::check::check(args),
+        (Some(Command::Compare(args)), _) => return super::compare::compare(args),
+        (Some(Command::Merge(args)), _) => super::compare::merge(args),
         (None, Some(cli)) if cli.replay.is_some() && cli.backend != BackendArg::Replay => {
             let message = "--replay is the table of --backend replay, and another backend is asked for";
             Program::command().error(ErrorKind::ArgumentConflict, message).exit()

@@ -24,7 +24,7 @@ pub struct CheckArgs {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people
     #[default]
     Text,

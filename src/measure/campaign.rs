@@ -9,7 +9,7 @@ use super::sampler::{Sampling, sample_pass};
 use super::visits::{self, Visits};
 use super::{Backend, Clock, MeasureError};
 use crate::op::Op;
-use crate::stats;
+use crate::stats::{self, Spread};
 use crate::table::Record;
 use crate::units::Seconds;
 
@@ -122,8 +122,12 @@ impl Known {
     fn record(&self, op: Op, backend: &dyn Backend) -> Option<Record> {
         let (summary, flags) = stats::join(&self.passes)?;
         let flags = remarks::joined(&flags.to_string(), &self.remarks);
-        let summary = backend.recorded(&op).unwrap_or(summary);
-        Some(Record { op, summary, flags, source: backend.name().to_owned() })
+        let Some(recorded) = backend.recorded(&op) else {
+            let spread = Spread::of(&self.passes).map(|spread| spread.to_string()).unwrap_or_default();
+            let flags = remarks::joined(&flags, &spread);
+            return Some(Record { op, summary, flags, source: backend.name().to_owned() });
+        };
+        Some(Record { op, summary: recorded, flags, source: backend.name().to_owned() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Table;
+use super::{Record, Table};
 use crate::device::Cluster;
 use crate::op::Op;
 use crate::units::Seconds;
@@ -18,7 +18,20 @@ pub enum MergeError {
         /// The device of the table to join.
         second: String,
     },
-    /// They hold different times of one op.
+    /// They were measured under different conditions.
+    #[error(
+        "one table was measured with {what} {first:?}, the other with {second:?}\n  join tables of one device \
+             under the same conditions, or keep them apart"
+    )]
+    Conditions {
+        /// `driver`, `memory_bytes`, `cache`.
+        what: String,
+        /// What the table at hand says.
+        first: String,
+        /// What the table to join says.
+        second: String,
+    },
+    /// They hold times of one op that cannot both be right.
     #[error(
         "\"{op}\" took {:e} s in one table ({first_source:?}) and {:e} s in the other ({second_source:?})\n  \
          remove the row that is wrong from its table",
@@ -39,12 +52,13 @@ pub enum MergeError {
 }
 
 impl Table {
-    /// The rows of both tables, those of `other` behind. An op that both hold with the same time stays once,
-    /// as it stands in `self`. Device, cluster and run are those of `self`, or of `other` where `self` has
-    /// none.
+    /// The rows of both tables, those of `other` behind. Of an op that both hold, with intervals that overlap,
+    /// the row with the narrower interval stays, and as it stands in `self` where they are alike. Device,
+    /// cluster and run are those of `self`, or of `other` where `self` has none.
     ///
     /// # Errors
-    /// When the tables are about devices of different names, or hold different times of one op.
+    /// When the tables are about devices of different names, or hold times of one op whose intervals are apart;
+    /// without intervals, whose times differ.
     pub fn merge(mut self, other: Table) -> Result<Table, MergeError> {
         if let (Some(first), Some(second)) = (&self.device, &other.device)
             && first.name != second.name
@@ -54,12 +68,12 @@ impl Table {
         let mut known: HashMap<Op, usize> = HashMap::with_capacity(self.records.len() + other.records.len());
         known.extend(self.records.iter().enumerate().map(|(i, record)| (record.op, i)));
         for record in other.records {
-            let Some(first) = known.get(&record.op).and_then(|i| self.records.get(*i)) else {
+            let Some(first) = known.get(&record.op).and_then(|i| self.records.get_mut(*i)) else {
                 known.insert(record.op, self.records.len());
                 self.records.push(record);
                 continue;
             };
-            if first.summary.seconds != record.summary.seconds {
+            if first.summary.is_apart(&record.summary) {
                 return Err(MergeError::TwoTimes {
                     op: record.op,
                     first: first.summary.seconds,
@@ -67,6 +81,10 @@ impl Table {
                     second: record.summary.seconds,
                     second_source: record.source,
                 });
+            }
+            let width = |record: &Record| record.summary.half_width().unwrap_or(f64::INFINITY);
+            if width(&record) < width(first) {
+                *first = record;
             }
         }
         self.device = self.device.or(other.device);

@@ -16,6 +16,7 @@
 //! The last line is the sign that nothing was cut off; a file with the first line and without it is refused.
 
 mod column;
+mod conditions;
 mod error;
 mod header;
 mod merge;
@@ -26,6 +27,7 @@ mod split;
 mod write;
 
 pub use column::TableColumn;
+pub use conditions::Difference;
 pub use error::{TableError, TableErrorKind};
 pub use merge::MergeError;
 
