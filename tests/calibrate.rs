@@ -31,7 +31,7 @@ fn without_a_driver_the_processor_is_offered() {
     }
     let expected = format!(
         "calibrate: no CUDA driver on this machine (libcuda.so.1 was not found)\n  measure this machine's processor \
-         instead:  calibrate --backend cpu --gpus 16 --out {out}\n"
+         instead:  calibrate --backend cpu --gpus 16 --out {out}\n  what is there and what is missing:         calibrate doctor\n"
     );
     assert!(error(&run, 1).starts_with(&expected), "{}", error(&run, 1));
     assert!(!Path::new(&out).exists());

@@ -19,12 +19,14 @@ use super::output::finish;
 use super::progress::Bar;
 use super::summary::summary;
 use crate::calibrate::{self as pipeline, Order};
+use crate::doctor;
 use crate::dtype::Dtype;
 use crate::measure::Backend;
 use crate::measure::campaign::SkipReason;
 use crate::measure::replay::Replay;
 use crate::measure::sampler::Sampling;
 use crate::plan::{self, Plan};
+use crate::report;
 use crate::table::Table;
 
 /// Seed of all random data, so that two runs work on the same numbers.
@@ -56,6 +58,8 @@ enum Command {
     Compare(CompareArgs),
     /// Join tables of one device
     Merge(MergeArgs),
+    /// Tell what is found on this machine, and what each missing thing would enable
+    Doctor,
 }
 
 /// Runs the program.
@@ -66,6 +70,7 @@ pub fn calibrate() -> ExitCode {
         (Some(Command::Check(args)), _) => super::check::check(args),
         (Some(Command::Compare(args)), _) => return super::compare::compare(args),
         (Some(Command::Merge(args)), _) => super::compare::merge(args),
+        (Some(Command::Doctor), _) => Ok(report::doctor(&doctor::examine())),
         (None, Some(cli)) if cli.replay.is_some() && cli.backend != BackendArg::Replay => {
             let message = "--replay is the table of --backend replay, and another backend is asked for";
             Program::command().error(ErrorKind::ArgumentConflict, message).exit()
@@ -112,7 +117,8 @@ fn cuda(cli: &Cli) -> anyhow::Result<String> {
 
 fn instead(cli: &Cli) -> String {
     format!(
-        "  measure this machine's processor instead:  calibrate --backend cpu --gpus {} --out {}",
+        "  measure this machine's processor instead:  calibrate --backend cpu --gpus {} --out {}\n  \
+         what is there and what is missing:         calibrate doctor",
         cli.gpus,
         cli.out().display()
     )

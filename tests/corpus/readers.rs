@@ -89,7 +89,12 @@ pub fn dot(bytes: &[u8]) {
 /// A log gives rows that a table can hold, or an error.
 pub fn nccl_tests(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let said = Given { collective: Some(CollectiveKind::AllReduce), ranks: Some(2), nodes: Some(1), in_place: false };
+    let said = Given {
+        collective: Some(CollectiveKind::AllReduce),
+        ranks: Some(2),
+        nodes: Some(1),
+        in_place: false,
+    };
     for given in [Given::default(), said] {
         match import::nccl_tests("log", &text, &given) {
             Err(error) => assert!(!error.to_string().is_empty()),

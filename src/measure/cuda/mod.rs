@@ -7,6 +7,7 @@ mod arena;
 mod blas_lt;
 mod case;
 mod check;
+pub mod found;
 mod gpu;
 mod kernel;
 mod library;
