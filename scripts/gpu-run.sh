@@ -55,7 +55,6 @@ timeout $((60 * minutes + 90)) "$bin/calibrate" --gpus 16 --out "$out/table.csv"
     > "$out/calibrate.txt" 2> "$out/calibrate.log"
 say "calibrate ended with $?"
 table=$out/table.csv
-[ -s "$table" ] || table=$out/table.csv.partial
 
 say "PyTorch on the same shapes"
 timeout 90 python3 "$here/torch_peer.py" "$table" "$out/torch.json" > "$out/torch.txt" 2> "$out/torch.log"

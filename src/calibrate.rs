@@ -8,7 +8,7 @@ use crate::grid::{self, Bounds, Speed};
 use crate::measure::campaign::{self, Limits, Outcome, Progress};
 use crate::measure::sampler::Sampling;
 use crate::measure::{Backend, MeasureError};
-use crate::op::{Collective, CollectiveKind, Gemm, Kernel, KernelKind, Op};
+use crate::op::{Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Op};
 use crate::plan::{self, Choice, Plan};
 use crate::table::{Record, Table};
 use crate::units::Seconds;
@@ -28,6 +28,8 @@ pub struct Order {
     pub plans: Vec<Plan>,
     /// Ops that come before those, just as they are.
     pub ops: Vec<Op>,
+    /// The families to measure; none for all.
+    pub families: Vec<Family>,
     /// When the samples of one op in one pass are enough.
     pub sampling: Sampling,
     /// What measuring an op without work takes at most, in seconds.
@@ -43,7 +45,6 @@ pub struct Campaign {
     /// About how long it will take.
     pub estimate: Duration,
     limits: Limits,
-    gpus: u64,
 }
 
 /// The share of the budget that the first look at the machine may take.
@@ -71,7 +72,6 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
         of_plans: 0,
         estimate: Duration::ZERO,
         limits: Limits { passes: order.passes, sampling: order.sampling, ..Limits::default() },
-        gpus: order.gpus,
     };
     let mut seconds = 0.0;
     for (i, &dtype) in dtypes.iter().enumerate() {
@@ -103,10 +103,12 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
                 campaign.ops.push(*op);
             }
         }
-        let candidates = match backend.ops() {
+        let asked = |op: &Op| order.families.is_empty() || order.families.contains(&op.family());
+        let mut candidates: Vec<Op> = match backend.ops() {
             Some(ops) => ops.iter().copied().filter(|op| op.dtype().is_none_or(|of| of == dtype)).collect(),
             None => grid::lattice(&bounds),
         };
+        candidates.retain(asked);
         let choice = grid::choose(&wanted, &candidates, &bounds, need);
         seconds += choice.ops.iter().map(|op| bounds.cost(op)).sum::<f64>();
         campaign.of_plans += choice.of_plans;
@@ -140,11 +142,11 @@ pub fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> Vec<(Op, Result<Sec
     ops.into_iter().map(check).collect()
 }
 
-/// The table of a campaign before its first row.
-pub fn table(backend: &dyn Backend, campaign: &Campaign, about: toml::Table) -> Table {
+/// The table of a campaign for `gpus` devices before its first row.
+pub fn table(backend: &dyn Backend, gpus: u64, about: toml::Table) -> Table {
     Table {
         device: Some(backend.device()).filter(|device| *device != Device::default()),
-        cluster: backend.cluster(campaign.gpus),
+        cluster: backend.cluster(gpus),
         run: about,
         records: Vec::new(),
     }
@@ -175,6 +177,7 @@ fn needed(backend: &dyn Backend, order: &Order, dtype: Dtype) -> Vec<Op> {
         }
     }
     ops.retain(|op| backend.supports(op).is_ok());
+    ops.retain(|op| order.families.is_empty() || order.families.contains(&op.family()));
     ops.sort_unstable();
     ops.dedup();
     ops

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::dtype::Dtype;
+use crate::op::Family;
 
 /// Budget of a processor's campaign, in seconds, and of a GPU's, which measures more in less time.
 const BUDGETS: (u64, u64) = (60, 600);
@@ -25,6 +26,15 @@ pub(super) struct Cli {
     /// The table to write
     #[arg(long, value_name = "FILE", required_unless_present = "check")]
     pub out: Option<PathBuf>,
+    /// Go on with a run that did not come to its end: give it the same arguments
+    #[arg(long)]
+    pub resume: bool,
+    /// Add to the table that is there the ops that it lacks
+    #[arg(long)]
+    pub append: bool,
+    /// Only ops of these families: gemm, kernel, attention, collective, p2p
+    #[arg(long, value_delimiter = ',', value_parser = family)]
+    pub ops: Vec<Family>,
     /// Run ops of every kind once, compare their results, and write nothing
     #[arg(long)]
     pub check: bool,
@@ -134,6 +144,14 @@ pub(super) const fn version() -> &'static str {
     concat!(env!("CARGO_PKG_VERSION"), " (", env!("GETTIME_COMMIT"), ", ", env!("GETTIME_TARGET"), ")")
 }
 
+/// Reads the name of a family of ops.
+fn family(text: &str) -> Result<Family, String> {
+    Family::ALL.into_iter().find(|family| family.name() == text).ok_or_else(|| {
+        let known = Family::ALL.map(Family::name).join(", ");
+        format!("\"{text}\" is no family of ops; known are {known}")
+    })
+}
+
 /// Reads `90`, `90s`, `5min` or `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -167,6 +185,10 @@ pub(super) fn about(cli: &Cli) -> toml::Table {
     for plan in &cli.plans {
         command += &format!(" --for {plan}");
     }
+    for family in &cli.ops {
+        command += &format!(" --ops {family}");
+    }
+    command += if cli.append { " --append" } else { "" };
     for dtype in &cli.dtype {
         command += &format!(" --dtype {dtype}");
     }

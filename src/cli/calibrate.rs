@@ -14,7 +14,7 @@ use super::check::CheckArgs;
 use super::compare::{CompareArgs, MergeArgs};
 use super::import::ImportArgs;
 use super::inputs::read_plan;
-use super::journal::Journal;
+use super::keeping::{self, Place};
 use super::output::finish;
 use super::progress::Bar;
 use super::summary::summary;
@@ -23,6 +23,7 @@ use crate::doctor;
 use crate::dtype::Dtype;
 use crate::measure::Backend;
 use crate::measure::campaign::SkipReason;
+use crate::measure::journal::{Journaled, Run};
 use crate::measure::replay::Replay;
 use crate::measure::sampler::Sampling;
 use crate::plan::{self, Plan};
@@ -97,7 +98,7 @@ fn cuda(cli: &Cli) -> anyhow::Result<String> {
     let usual = if cli.check { Vec::new() } else { vec![Dtype::Bf16] };
     let dtypes = if cli.dtype.is_empty() { usual } else { cli.dtype.clone() };
     if !cli.check {
-        writable(cli.out())?;
+        keeping::writable(cli.out())?;
     }
     let instead = instead(cli);
     let mut backend = Cuda::open(cli.settings(SEED)).map_err(|error| match error {
@@ -172,6 +173,7 @@ fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
         dtypes: cli.dtype.clone(),
         plans,
         ops,
+        families: cli.ops.clone(),
         sampling: Sampling::default(),
         most_case_seconds: 3e-3,
     })
@@ -202,8 +204,6 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
     if cli.check {
         return check(backend, &order.dtypes);
     }
-    // better now than after the measuring
-    writable(cli.out())?;
     for dtype in &order.dtypes {
         let known = backend.dtypes();
         if !known.contains(dtype) {
@@ -216,39 +216,44 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
     eprintln!("{} × {name} · budget {:.0?}", cli.gpus, cli.budget());
     let remarks = backend.remarks();
     remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
-    let campaign = pipeline::prepare(backend, order)?;
-    let (ops, minutes) = (&campaign.ops, campaign.estimate.as_secs_f64() / 60.0);
-    let of_plans = format!("{} for {} plans", campaign.of_plans, order.plans.len());
-    eprintln!("{} cases, {of_plans}: {} · about {minutes:.1} min", ops.len(), by_family(ops));
-    let mut bar = Bar::start();
     let mut about = about(cli);
     if !remarks.is_empty() {
         about.insert("remarks".to_owned(), remarks.into());
     }
-    let mut table = pipeline::table(backend, &campaign, about);
-    let mut journal = Journal::new(cli.out(), table.clone());
-    let mut unwritten = None;
-    let outcome = pipeline::run(backend, &campaign, &mut |progress| {
-        bar.show(&progress);
-        if let Some(Err(error)) = progress.record.map(|record| journal.note(record)) {
-            unwritten = Some(error); // the next row tries again
-        }
-    });
+    let mut table = pipeline::table(backend, order.gpus, about);
+    let place = Place::look(cli, &table)?;
+    if cli.resume && place.is_whole() {
+        return Ok(format!("{} is whole: there is nothing to go on with\n", cli.out().display()));
+    }
+    let stop = keeping::stop()?;
+    let mut backend = Journaled::open(backend, (cli.out(), &Run::of(&table), cli.resume), &stop)?;
+    if backend.visits() > 0 {
+        eprintln!("going on after {} measurements", backend.visits());
+    }
+    let command = table.run.get("command").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+    let going_on = |backend: &Journaled<'_>| {
+        format!("{} measurements are kept; go on with:\n  {command} --resume", backend.visits())
+    };
+    let campaign = pipeline::prepare(&mut backend, order);
+    let mut campaign = campaign.with_context(|| going_on(&backend))?;
+    campaign.ops.retain(|op| !place.has(op));
+    let (ops, minutes) = (&campaign.ops, campaign.estimate.as_secs_f64() / 60.0);
+    let of_plans = format!("{} for {} plans", campaign.of_plans, order.plans.len());
+    eprintln!("{} cases, {of_plans}: {} · about {minutes:.1} min", ops.len(), by_family(ops));
+    let mut bar = Bar::start();
+    let outcome = pipeline::run(&mut backend, &campaign, &mut |progress| bar.show(&progress));
     bar.finish();
-    if let Err(error) = journal.flush() {
-        unwritten = Some(error);
+    if let Some(why) = backend.unwritten() {
+        eprintln!("calibrate: {why}");
     }
-    if let Some(error) = unwritten {
-        eprintln!("calibrate: {error}");
-    }
-    let outcome = outcome.with_context(|| journal.whereabouts())?;
+    let outcome = outcome.with_context(|| going_on(&backend))?;
     if let Some(failure) = &outcome.failure {
-        bail!("{failure}\n  {}", journal.whereabouts());
+        let whereabouts = place.write_part(&mut table, &outcome, backend.visits())?;
+        bail!("{failure}\n  {whereabouts}\n  go on with:  {command} --resume");
     }
-    table.records.clone_from(&outcome.records);
-    table.write(cli.out())?;
-    journal.finish();
+    place.write(&mut table, &outcome)?;
     let text = summary(&table, &outcome, cli)?;
+    backend.finish();
     let refused = outcome.skipped.iter().filter(|skipped| matches!(skipped.reason, SkipReason::Refused(_)));
     let refused: Vec<String> = refused.map(|skipped| format!("{} {}", skipped.op, skipped.reason)).collect();
     match refused.as_slice() {
@@ -262,26 +267,6 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
             )
         }
     }
-}
-
-fn writable(out: &std::path::Path) -> anyhow::Result<()> {
-    let folder = match out.parent() {
-        Some(folder) if folder != std::path::Path::new("") => folder,
-        _ => std::path::Path::new("."),
-    };
-    let there = std::fs::metadata(folder).with_context(|| {
-        format!("{} cannot be written: its folder {} is not there", out.display(), folder.display())
-    })?;
-    if !there.is_dir() || out.is_dir() {
-        bail!("{} cannot be written: it is not a file in a folder", out.display());
-    }
-    if !out.exists() || out.is_file() {
-        // as the table will be: beside what it replaces
-        tempfile::tempfile_in(folder).with_context(|| {
-            format!("{} cannot be written: its folder {} is closed to you", out.display(), folder.display())
-        })?;
-    }
-    Ok(())
 }
 
 fn by_family(ops: &[crate::op::Op]) -> String {

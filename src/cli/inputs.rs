@@ -148,8 +148,8 @@ pub fn remedy(miss: &CostError, asked: &str, source: &SourceArgs) -> String {
         Some(table) => {
             let (table, family) = (table.display(), op.family());
             format!(
-                "\n  measure it:  calibrate --out {table} on the machine, with its {family} rows\n  or model it: evaluate \
-                 {asked} --table {table} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
+                "\n  measure it:  calibrate --ops {family} --out {table} --append     (on the machine that it is of)\n  \
+                 or model it: evaluate {asked} --table {table} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
             )
         }
     }

@@ -9,7 +9,7 @@ mod explain;
 mod import;
 mod inputs;
 mod inspect;
-mod journal;
+mod keeping;
 mod output;
 mod progress;
 mod summary;

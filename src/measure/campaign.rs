@@ -171,7 +171,7 @@ pub fn run(
                                 known.passes.push(visit.samples);
                             }
                         }
-                        Err(error @ MeasureError::Failed { .. }) => {
+                        Err(error @ (MeasureError::Failed { .. } | MeasureError::Interrupted)) => {
                             failure = Some(error);
                             break 'campaign;
                         }
@@ -267,6 +267,8 @@ fn skip_reason(error: MeasureError) -> Result<SkipReason, MeasureError> {
         MeasureError::OutOfMemory { asked, available, .. } => Ok(SkipReason::Memory { asked, available }),
         MeasureError::Unsupported { reason, .. } => Ok(SkipReason::Unsupported(reason)),
         MeasureError::Refused { reason, .. } => Ok(SkipReason::Refused(reason)),
-        error @ (MeasureError::WrongResult { .. } | MeasureError::Failed { .. }) => Err(error),
+        error @ (MeasureError::WrongResult { .. }
+        | MeasureError::Failed { .. }
+        | MeasureError::Interrupted) => Err(error),
     }
 }

@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod journal;
 mod remarks;
 pub mod replay;
 pub mod sampler;
@@ -161,6 +162,9 @@ pub enum MeasureError {
         /// What the device said.
         reason: String,
     },
+    /// Somebody asked to end; what was measured until then stands.
+    #[error("interrupted")]
+    Interrupted,
     /// The op did not run to its end, and nothing can be measured after it.
     #[error("{op} failed: {reason}")]
     Failed {
