@@ -1,9 +1,13 @@
 //! Statistics of repeated measurements: medians with intervals, never bare numbers.
 
+mod modes;
+
 use std::fmt;
 
 use statrs::distribution::{Binomial, DiscreteCDF};
 
+pub use self::modes::BIMODAL;
+use self::modes::is_bimodal;
 use crate::units::Seconds;
 
 /// Half-width of the interval, as a share of the value, above which a row is called `noisy`.
@@ -85,17 +89,16 @@ pub struct Flags {
     /// The op got faster or slower while it was measured: two passes, or two halves of a pass, have medians
     /// more than [`DRIFT`] apart and intervals that do not overlap.
     pub drift: bool,
+    /// The samples of a pass fall into two groups more than [`BIMODAL`] apart, to and fro.
+    pub bimodal: bool,
 }
 
 /// The words that apply, with a blank between them.
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match (self.noisy, self.drift) {
-            (false, false) => "",
-            (true, false) => "noisy",
-            (false, true) => "drift",
-            (true, true) => "noisy drift",
-        })
+        let words = [("noisy", self.noisy), ("drift", self.drift), ("bimodal", self.bimodal)];
+        let words: Vec<&str> = words.into_iter().filter(|(_, set)| *set).map(|(word, _)| word).collect();
+        f.pad(&words.join(" "))
     }
 }
 
@@ -170,7 +173,8 @@ pub fn join(passes: &[Vec<Seconds>]) -> Option<(Summary, Flags)> {
     let halves =
         passes.iter().filter(|pass| pass.len() >= LEAST_FOR_HALVES).map(|pass| pass.split_at(pass.len() / 2));
     let drift = pairs.chain(halves).any(|(one, other)| moved(one, other));
-    Some((summary, Flags { noisy, drift }))
+    let bimodal = passes.iter().any(|pass| is_bimodal(pass));
+    Some((summary, Flags { noisy, drift, bimodal }))
 }
 
 /// Whether two sets of samples have medians further apart than [`DRIFT`] of the smaller, and by more than
@@ -271,7 +275,7 @@ mod tests {
         assert_eq!(summary.seconds.get(), 3.0);
         assert_eq!(summary.interval.map(|(low, high)| (low.get(), high.get())), Some((2.0, 10.0)));
         assert_eq!(summary.samples, Some(9));
-        assert_eq!(flags, Flags { noisy: true, drift: true });
+        assert_eq!(flags, Flags { noisy: true, drift: true, bimodal: false });
         assert_eq!(flags.to_string(), "noisy drift");
         assert_eq!(join(&[Vec::new(), Vec::new()]), None);
     }
@@ -287,7 +291,7 @@ mod tests {
     #[test]
     fn noise_is_not_drift_and_drift_is_seen_within_a_pass() {
         let noise: Vec<f64> = (0..20).map(|i| if i % 2 == 0 { 1.0 } else { 1.5 }).collect();
-        assert_eq!(join(&[seconds(&noise)]).unwrap().1, Flags { noisy: true, drift: false });
+        assert_eq!(join(&[seconds(&noise)]).unwrap().1, Flags { noisy: true, drift: false, bimodal: true });
         let step: Vec<f64> = (0..20).map(|i| if i < 10 { 1.0 } else { 1.06 }).collect();
         assert!(join(&[seconds(&step)]).unwrap().1.drift);
         let small: Vec<f64> = (0..20).map(|i| if i < 10 { 1.0 } else { 1.03 }).collect();

@@ -147,8 +147,9 @@ fn replay(cli: &Cli) -> anyhow::Result<String> {
 /// A GPU is sampled longer, for its short ops are noisy, and takes longer to begin with an op.
 fn as_on_a_gpu(order: Order) -> Order {
     let warm_up = Duration::from_millis(15);
-    let sampling = Sampling { least: 20, half_width: 0.005, warm_up, ..Sampling::default() };
-    Order { sampling, most_case_seconds: 0.06, ..order }
+    let least_time = Duration::from_millis(100);
+    let sampling = Sampling { least: 30, least_time, half_width: 0.005, warm_up, ..Sampling::default() };
+    Order { sampling, most_case_seconds: 0.16, ..order }
 }
 
 /// What is asked for; of the built-in plans those that are `wanted`, where no other is named.

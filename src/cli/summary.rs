@@ -23,6 +23,10 @@ pub(super) fn summary(table: &Table, outcome: &Outcome, cli: &Cli) -> anyhow::Re
             out += if rest.is_empty() { ")\n" } else { ", …)\n" };
         }
     }
+    let (elapsed, inside) = (outcome.elapsed.as_secs_f64(), outcome.inside.as_secs_f64());
+    if inside > 0.0 {
+        writeln!(out, "time        {elapsed:.0} s, {:.2} times what the samples took", elapsed / inside)?;
+    }
     let fit = Fit::new(table, &name);
     for (i, error) in fit.holdout(10, 0).iter().enumerate() {
         let lines = report::wrapped(&error.to_string(), "            ");

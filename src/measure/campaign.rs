@@ -1,135 +1,22 @@
 //! A measuring campaign: all ops in several passes, each in an order of its own, within one time budget.
 
 use std::collections::HashSet;
-use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::remarks;
-use super::sampler::{Sampling, sample_pass};
+use super::anchors::Anchors;
+use super::known::Known;
+pub use super::outcome::{Limits, Outcome, Progress, SkipReason, Skipped};
+use super::visit::{Allowed, visit};
 use super::visits::{self, Visits};
 use super::{Backend, Clock, MeasureError};
 use crate::op::Op;
-use crate::stats::{self, Spread};
-use crate::table::Record;
-use crate::units::Seconds;
 
-/// What a campaign may take.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Time for all of it; exceeded by one run of one op at most.
-    pub budget: Duration,
-    /// How often each op is measured anew, with other buffers and other neighbours in time.
-    pub passes: u32,
-    /// Time for one op in one pass at most, its preparation not included.
-    pub case: Duration,
-    /// Seed of the orders.
-    pub seed: u64,
-    /// When the samples of one op in one pass are enough.
-    pub sampling: Sampling,
-}
+/// The most time that looking at one anchor takes.
+const LOOK: Duration = Duration::from_millis(200);
 
-impl Default for Limits {
-    /// Three passes within ten minutes, one second an op and pass.
-    fn default() -> Self {
-        Limits {
-            budget: Duration::from_secs(600),
-            passes: 3,
-            case: Duration::from_secs(1),
-            seed: 0,
-            sampling: Sampling::default(),
-        }
-    }
-}
-
-/// Where a campaign stands, after each op of each pass.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress<'a> {
-    /// Measurements done, over all passes; those skipped count as done.
-    pub done: usize,
-    /// Measurements in all.
-    pub total: usize,
-    /// The pass, from 1.
-    pub pass: u32,
-    /// The op just measured or skipped.
-    pub op: &'a Op,
-    /// Its row so far; `None` where it was skipped.
-    pub record: Option<&'a Record>,
-    /// Time since the start.
-    pub elapsed: Duration,
-    /// Estimate of the time left.
-    pub left: Duration,
-}
-
-/// An op that was not measured.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Skipped {
-    /// The op.
-    pub op: Op,
-    /// Why.
-    pub reason: SkipReason,
-}
-
-/// Why an op was not measured.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SkipReason {
-    /// Its buffers do not fit: bytes asked, bytes available.
-    Memory {
-        /// Bytes of its buffers.
-        asked: u128,
-        /// Bytes that may be used.
-        available: u64,
-    },
-    /// The backend cannot run it.
-    Unsupported(String),
-    /// The device would not run it, though it should be able to.
-    Refused(String),
-    /// The budget was spent, or one run would have taken longer than what was left of it.
-    Budget,
-}
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SkipReason::Memory { asked, available } => {
-                write!(f, "needs {asked} bytes, {available} are available")
-            }
-            SkipReason::Unsupported(reason) => write!(f, "not supported: {reason}"),
-            SkipReason::Refused(reason) => write!(f, "refused: {reason}"),
-            SkipReason::Budget => f.write_str("the time budget does not allow it"),
-        }
-    }
-}
-
-/// What a campaign brought.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// One row an op, in the order of the ops given.
-    pub records: Vec<Record>,
-    /// The ops without a row, in the order of the ops given.
-    pub skipped: Vec<Skipped>,
-    /// What ended the campaign before its time; what was measured until then stands.
-    pub failure: Option<MeasureError>,
-}
-
-/// What is known of one op.
-#[derive(Clone, Debug, Default)]
-struct Known {
-    passes: Vec<Vec<Seconds>>,
-    remarks: String,
-}
-
-impl Known {
-    fn record(&self, op: Op, backend: &dyn Backend) -> Option<Record> {
-        let (summary, flags) = stats::join(&self.passes)?;
-        let flags = remarks::joined(&flags.to_string(), &self.remarks);
-        let Some(recorded) = backend.recorded(&op) else {
-            let spread = Spread::of(&self.passes).map(|spread| spread.to_string()).unwrap_or_default();
-            let flags = remarks::joined(&flags, &spread);
-            return Some(Record { op, summary, flags, source: backend.name().to_owned() });
-        };
-        Some(Record { op, summary: recorded, flags, source: backend.name().to_owned() })
-    }
-}
+/// Of so many visits of the first pass one sees whether twice as many runs take twice as long.
+const SLOPE_EVERY: usize = 20;
 
 /// Measures `ops`, each once even where it is given twice, and calls `progress` after each measurement.
 ///
@@ -137,6 +24,10 @@ impl Known {
 /// where its buffers lay, differs between its passes. The first pass takes each family's heaviest ops last:
 /// they are what can break the budget, and by then their time can be foreseen. Time that an op does not need
 /// falls to those after it; when time is short the later passes leave ops out.
+///
+/// Every minute a few ops are measured once more ([`Limits::anchors`]). Where one of them is off its median,
+/// what was measured since they were right is measured anew, once, and where that does not help its rows
+/// are flagged `drift`.
 ///
 /// # Errors
 /// When an op gives a wrong result; then nothing of the campaign is to be trusted.
@@ -148,114 +39,176 @@ pub fn run(
 ) -> Result<Outcome, MeasureError> {
     let mut seen = HashSet::new();
     let ops: Vec<Op> = ops.iter().copied().filter(|op| seen.insert(*op)).collect();
-    let clock = backend.clock();
-    let start = clock.now();
-    let passes = limits.passes.max(1);
-    let mut turns = Visits::new(&ops, passes);
-    let mut states: Vec<Result<Known, SkipReason>> = vec![Ok(Known::default()); ops.len()];
-    let mut done = 0;
-    let mut failure = None;
-    'campaign: for pass in 1..=passes {
-        for case in visits::order(&ops, pass, limits.seed) {
-            let op = ops[case];
-            let left = limits.budget.saturating_sub(clock.now().saturating_sub(start));
-            match turns.limit(case, left) {
-                _ if states[case].is_err() => {}
-                Some(limit) => {
-                    let limit = limit.min(limits.case);
-                    match visit(backend, &*clock, &op, (limit, left), &limits.sampling) {
-                        Ok(visit) => {
-                            turns.measured(case, visit.cost, visit.run);
-                            if let Ok(known) = &mut states[case] {
-                                known.remarks = remarks::joined(&known.remarks, &visit.remarks);
-                                known.passes.push(visit.samples);
-                            }
-                        }
-                        Err(error @ (MeasureError::Failed { .. } | MeasureError::Interrupted)) => {
-                            failure = Some(error);
-                            break 'campaign;
-                        }
-                        Err(error) => {
-                            let reason = skip_reason(error)?;
-                            // What an earlier pass measured stands, even if memory has become short since.
-                            if states[case].as_ref().is_ok_and(|known| known.passes.is_empty()) {
-                                states[case] = Err(reason);
-                            }
-                        }
-                    }
-                }
-                None if pass == 1 => states[case] = Err(SkipReason::Budget),
-                None => {}
-            }
-            turns.done(case);
-            done += 1;
-            let elapsed = clock.now().saturating_sub(start);
-            let total = ops.len() * passes as usize;
-            let record = states[case].as_ref().ok().and_then(|known| known.record(op, backend));
-            progress(Progress {
-                done,
-                total,
-                pass,
-                op: &op,
-                record: record.as_ref(),
-                elapsed,
-                left: elapsed
-                    .mul_f64((total - done) as f64 / done as f64)
-                    .min(limits.budget.saturating_sub(elapsed)),
-            });
-        }
-    }
-    Ok(collect(backend, &ops, states, failure))
+    let mut course = Course::new(backend, &ops, limits);
+    let failure = match course.all(progress) {
+        Ok(()) => None,
+        Err(error @ (MeasureError::Failed { .. } | MeasureError::Interrupted)) => Some(error),
+        Err(error) => return Err(error),
+    };
+    Ok(course.outcome(failure))
 }
 
-fn collect(
-    backend: &dyn Backend,
-    ops: &[Op],
+/// A campaign under way.
+struct Course<'a> {
+    backend: &'a mut dyn Backend,
+    ops: &'a [Op],
+    limits: &'a Limits,
+    clock: Rc<dyn Clock>,
+    start: Duration,
+    turns: Visits<'a>,
     states: Vec<Result<Known, SkipReason>>,
-    failure: Option<MeasureError>,
-) -> Outcome {
-    let mut outcome = Outcome { failure, ..Outcome::default() };
-    for (&op, state) in ops.iter().zip(states) {
-        match state.map(|known| known.record(op, backend)) {
-            Ok(Some(record)) => outcome.records.push(record),
-            Ok(None) => outcome.skipped.push(Skipped { op, reason: SkipReason::Budget }),
-            Err(reason) => outcome.skipped.push(Skipped { op, reason }),
+    anchors: Anchors,
+    done: usize,
+    /// Seconds within samples.
+    inside: f64,
+}
+
+impl<'a> Course<'a> {
+    fn new(backend: &'a mut dyn Backend, ops: &'a [Op], limits: &'a Limits) -> Self {
+        let clock = backend.clock();
+        let start = clock.now();
+        Course {
+            turns: Visits::new(ops, limits.passes.max(1)),
+            states: vec![Ok(Known::default()); ops.len()],
+            anchors: Anchors::new(limits.anchors, start),
+            done: 0,
+            inside: 0.0,
+            backend,
+            ops,
+            limits,
+            clock,
+            start,
         }
     }
-    outcome
-}
 
-/// One op in one pass.
-struct Visit {
-    samples: Vec<Seconds>,
-    remarks: String,
-    /// Time that the shortest visit of this op takes: preparation, and one run.
-    cost: Duration,
-    run: Seconds,
-}
-
-fn visit(
-    backend: &mut dyn Backend,
-    clock: &dyn Clock,
-    op: &Op,
-    (limit, left): (Duration, Duration),
-    sampling: &Sampling,
-) -> Result<Visit, MeasureError> {
-    let (asked, available) = (backend.need(op), backend.memory());
-    if asked > u128::from(available) {
-        return Err(MeasureError::OutOfMemory { op: *op, asked, available });
+    fn elapsed(&self) -> Duration {
+        self.clock.now().saturating_sub(self.start)
     }
-    let shortest = backend.shortest_sample();
-    let start = clock.now();
-    let mut case = backend.prepare(op)?;
-    let prepared = clock.now().saturating_sub(start);
-    // What took long to prepare is worth some samples, where the campaign has the time.
-    let least = (prepared / 2).min(left.saturating_sub(prepared));
-    let limit = limit.saturating_sub(prepared).max(least);
-    let samples = sample_pass(&mut *case, clock, *sampling, shortest, limit)?;
-    let run = stats::median(&samples).unwrap_or_default();
-    let cost = prepared + Duration::try_from_secs_f64(run.get()).unwrap_or(Duration::MAX / 4);
-    Ok(Visit { samples, remarks: case.remarks(), cost, run })
+
+    fn left(&self) -> Duration {
+        self.limits.budget.saturating_sub(self.elapsed())
+    }
+
+    /// All passes.
+    fn all(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), MeasureError> {
+        for pass in 1..=self.limits.passes.max(1) {
+            for case in visits::order(self.ops, pass, self.limits.seed) {
+                match self.turns.limit(case, self.left()) {
+                    _ if self.states[case].is_err() => {}
+                    Some(limit) => self.measure(case, pass, limit)?,
+                    None if pass == 1 => self.states[case] = Err(SkipReason::Budget),
+                    None => {}
+                }
+                self.turns.done(case);
+                self.done += 1;
+                self.tell(case, pass, progress);
+                if self.anchors.is_due(self.clock.now()) {
+                    self.look(progress)?;
+                }
+            }
+        }
+        if self.anchors.is_open() { self.look(progress) } else { Ok(()) }
+    }
+
+    /// One op in one pass.
+    fn measure(&mut self, case: usize, pass: u32, limit: Duration) -> Result<(), MeasureError> {
+        let slope = pass == 1 && self.done % SLOPE_EVERY == SLOPE_EVERY / 2;
+        let (limit, left, sampling) = (limit.min(self.limits.case), self.left(), self.limits.sampling);
+        let allowed = Allowed { limit, left, sampling, slope };
+        match visit(self.backend, &*self.clock, &self.ops[case], &allowed) {
+            Ok(visit) => {
+                self.turns.measured(case, visit.cost, visit.run);
+                self.inside += visit.inside;
+                if let Ok(known) = &mut self.states[case] {
+                    known.take(pass, visit);
+                    self.anchors.visited(case, pass);
+                }
+            }
+            Err(error) => {
+                let reason = skip_reason(error)?;
+                // What an earlier pass measured stands, even if memory has become short since.
+                if self.states[case].as_ref().is_ok_and(Known::is_empty) {
+                    self.states[case] = Err(reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells where the campaign stands after an op.
+    fn tell(&self, case: usize, pass: u32, progress: &mut dyn FnMut(Progress<'_>)) {
+        let (op, elapsed) = (self.ops[case], self.elapsed());
+        let total = self.ops.len() * self.limits.passes.max(1) as usize;
+        let record = self.states[case].as_ref().ok().and_then(|known| known.record(op, self.backend));
+        let to_go = elapsed.mul_f64((total - self.done) as f64 / self.done.max(1) as f64);
+        progress(Progress {
+            done: self.done,
+            total,
+            pass,
+            op: &op,
+            record: record.as_ref(),
+            elapsed,
+            left: to_go.min(self.limits.budget.saturating_sub(elapsed)),
+        });
+    }
+
+    /// Looks at the anchors. Where they are off, measures anew what came since they were right, and flags it where
+    /// that does not help.
+    fn look(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), MeasureError> {
+        let mut right = self.anchors_are_right()?;
+        if !right {
+            let (block, again) = self.anchors.block(self.clock.now(), self.left());
+            if again {
+                for &(case, pass) in &block {
+                    self.measure(case, pass, self.limits.case)?;
+                    self.tell(case, pass, progress);
+                }
+                right = self.anchors_are_right()?;
+            }
+            for (case, pass) in block.into_iter().filter(|_| !right) {
+                if let Ok(known) = &mut self.states[case] {
+                    known.drifted = true;
+                    self.tell(case, pass, progress);
+                }
+            }
+        }
+        self.anchors.begin(self.clock.now(), right);
+        Ok(())
+    }
+
+    /// Measures the anchors; where time is up, or one cannot run now, nothing speaks against it.
+    fn anchors_are_right(&mut self) -> Result<bool, MeasureError> {
+        let known = self.states.iter().enumerate().filter_map(|(case, state)| {
+            Some((case, self.ops[case], state.as_ref().ok().and_then(Known::first)?))
+        });
+        self.anchors.choose(known);
+        let mut right = true;
+        for case in self.anchors.cases() {
+            let (left, sampling) = (self.left(), self.limits.sampling);
+            if left.is_zero() {
+                continue;
+            }
+            let allowed = Allowed { limit: LOOK.min(self.limits.case), left, sampling, slope: false };
+            match visit(self.backend, &*self.clock, &self.ops[case], &allowed) {
+                Ok(visit) => right &= self.anchors.is_right(case, &visit.samples),
+                Err(error) => drop(skip_reason(error)?),
+            }
+        }
+        Ok(right)
+    }
+
+    fn outcome(self, failure: Option<MeasureError>) -> Outcome {
+        let inside = Duration::try_from_secs_f64(self.inside).unwrap_or_default();
+        let mut outcome = Outcome { failure, elapsed: self.elapsed(), inside, ..Outcome::default() };
+        for (&op, state) in self.ops.iter().zip(self.states) {
+            match state.map(|known| known.record(op, self.backend)) {
+                Ok(Some(record)) => outcome.records.push(record),
+                Ok(None) => outcome.skipped.push(Skipped { op, reason: SkipReason::Budget }),
+                Err(reason) => outcome.skipped.push(Skipped { op, reason }),
+            }
+        }
+        outcome
+    }
 }
 
 /// What an error means for the op alone.

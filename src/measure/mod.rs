@@ -3,15 +3,19 @@
 //! [`campaign`] decides what is measured when and within which time, [`sampler`] how often one op runs, and a
 //! [`Backend`] runs it. A backend checks the result of an op before it hands out a [`Case`] to be timed.
 
+mod anchors;
 pub mod campaign;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod journal;
+mod known;
+mod outcome;
 mod remarks;
 pub mod replay;
 pub mod sampler;
+mod visit;
 mod visits;
 
 use std::rc::Rc;
@@ -90,6 +94,11 @@ pub trait Case {
     /// # Errors
     /// When the op cannot run to its end.
     fn sample(&mut self, runs: u64) -> Result<Seconds, MeasureError>;
+
+    /// Of the time that making it ready took, what will not be needed again: a kernel compiled for this op alone.
+    fn once(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Remarks on the samples taken so far, for the row's flags: words separated by blanks, some of them
     /// `key=value`.

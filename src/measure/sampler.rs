@@ -18,6 +18,9 @@ pub struct Sampling {
     pub least_slow: usize,
     /// The time of one run from which an op counts as slow.
     pub slow: Seconds,
+    /// Time that the samples of a pass take at least together, where the op is not slow: what goes before them, an
+    /// op made ready and warmed up, should not be most of it.
+    pub least_time: Duration,
     /// Samples that a pass takes at most.
     pub most: usize,
     /// Half-width of the median's 95 % interval, as a share of the median, that is good enough.
@@ -33,6 +36,7 @@ impl Default for Sampling {
             least: 10,
             least_slow: 3,
             slow: Seconds::new(0.05).unwrap_or_default(),
+            least_time: Duration::ZERO,
             most: 1000,
             half_width: 0.01,
             warm_up: Duration::from_millis(10),
@@ -60,7 +64,13 @@ impl StopRule {
     /// A rule for an op whose run takes about `run`, one sample of which lasts about `sample`, in a pass that
     /// may last `limit`.
     pub fn new(sampling: Sampling, run: Seconds, sample: Seconds, limit: Duration) -> Self {
-        let least = if run > sampling.slow { sampling.least_slow } else { sampling.least }.max(1);
+        let filling = sampling.least_time.as_secs_f64() / sample.get().max(f64::MIN_POSITIVE);
+        let least = if run > sampling.slow {
+            sampling.least_slow
+        } else {
+            sampling.least.max((filling.ceil() as usize).min(sampling.most))
+        };
+        let least = least.max(1);
         // When time is short: as many as fit, 3 being enough for a median, and one in any case.
         let fitting = limit.as_secs_f64() / sample.get().max(f64::MIN_POSITIVE);
         let least_in_time = (fitting as usize).clamp(1, least.min(3));
@@ -107,7 +117,16 @@ impl StopRule {
     }
 }
 
-/// Samples `case` for at most about `limit` and returns its samples in the order of time, at least one.
+/// The samples of one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    /// In the order of time, at least one.
+    pub samples: Vec<Seconds>,
+    /// Runs in each of them.
+    pub runs: u64,
+}
+
+/// Samples `case` for at most about `limit`.
 ///
 /// The run that checked the result counts as the first of the warm-up. Ops shorter than `shortest_sample`
 /// run several times in a sample, so that the clock's resolution does not show.
@@ -120,12 +139,12 @@ pub fn sample_pass(
     sampling: Sampling,
     shortest_sample: Duration,
     limit: Duration,
-) -> Result<Vec<Seconds>, MeasureError> {
+) -> Result<Sampled, MeasureError> {
     let start = clock.now();
     let elapsed = || clock.now().saturating_sub(start);
     let mut run = case.sample(1)?;
     if elapsed() >= limit {
-        return Ok(vec![run]); // a single run takes all the time there is
+        return Ok(Sampled { samples: vec![run], runs: 1 }); // a single run takes all the time there is
     }
     // A first run may be slow, so the estimate is taken again with more runs until it holds.
     let (shortest, limit_s) = (shortest_sample.as_secs_f64(), limit.as_secs_f64());
@@ -151,7 +170,37 @@ pub fn sample_pass(
     while !rule.is_done(clock.now().saturating_sub(sampled_from)) {
         rule.add(case.sample(runs)?);
     }
-    Ok(rule.into_samples())
+    Ok(Sampled { samples: rule.into_samples(), runs })
+}
+
+/// Samples of twice as many runs, with which those of a pass are compared.
+const TWICE: usize = 7;
+
+/// Difference of the time of one run, as a share of it, above which what surrounds the runs of a sample shows.
+const OVERHEAD: f64 = 0.02;
+
+/// The longest sample of twice as many runs, in seconds.
+const LONGEST_TWICE: f64 = 0.05;
+
+/// Whether a run seems shorter when twice as many make a sample: then a part of the time belongs to the sample and
+/// not to the runs. Of long samples nothing is asked.
+///
+/// # Errors
+/// When a run fails.
+pub fn is_overhead_bound(case: &mut dyn Case, sampled: &Sampled) -> Result<bool, MeasureError> {
+    let Some(once) = stats::median(&sampled.samples) else { return Ok(false) };
+    let runs = 2 * sampled.runs;
+    if once.get() * runs as f64 > LONGEST_TWICE {
+        return Ok(false);
+    }
+    case.sample(runs)?; // what is made ready for the new number of runs is not timed
+    let twice = (0..TWICE).map(|_| case.sample(runs)).collect::<Result<Vec<_>, _>>()?;
+    let (Some(median), Some((low, high))) = (stats::median(&twice), stats::interval(&twice)) else {
+        return Ok(false);
+    };
+    let (known_low, known_high) = stats::interval(&sampled.samples).unwrap_or((once, once));
+    let is_apart = (once.get() - median.get()).abs() > OVERHEAD * median.get();
+    Ok(is_apart && (high < known_low || known_high < low))
 }
 
 #[cfg(test)]
@@ -183,6 +232,16 @@ mod tests {
     fn steady_ops_stop_at_the_least() {
         assert_eq!(taken(&mut rule(1e-3, SECOND), Duration::ZERO, |_| 1e-3), 10);
         assert_eq!(taken(&mut rule(0.1, SECOND), Duration::ZERO, |_| 0.1), 3);
+    }
+
+    #[test]
+    fn short_samples_fill_the_least_time() {
+        let sampling = Sampling { least_time: Duration::from_millis(100), ..Sampling::default() };
+        let rule =
+            |run| StopRule::new(sampling, Seconds::new(run).unwrap(), Seconds::new(run).unwrap(), SECOND);
+        assert_eq!(taken(&mut rule(1e-3), Duration::ZERO, |_| 1e-3), 100);
+        assert_eq!(taken(&mut rule(0.02), Duration::ZERO, |_| 0.02), 10);
+        assert_eq!(taken(&mut rule(0.06), Duration::ZERO, |_| 0.06), 3);
     }
 
     #[test]

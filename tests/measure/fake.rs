@@ -33,6 +33,13 @@ pub struct Fake {
     pub outlier_every: u64,
     /// Share by which everything is slower from each preparation to the next.
     pub drift: f64,
+    /// From this time on, in seconds, everything is slower by a share: for good, or until so many ops more have been
+    /// prepared that were before.
+    pub slow: Option<(f64, f64, usize)>,
+    /// Share by which every third sample takes longer.
+    pub second_clock: f64,
+    /// What a sample takes beside its runs, in seconds.
+    pub overhead: f64,
     pub wrong: Option<Op>,
     pub unsupported: Option<Op>,
     pub random: StdRng,
@@ -49,6 +56,9 @@ impl Fake {
             noise: 0.0,
             outlier_every: 0,
             drift: 0.0,
+            slow: None,
+            second_clock: 0.0,
+            overhead: 0.0,
             wrong: None,
             unsupported: None,
             random: StdRng::seed_from_u64(3),
@@ -105,8 +115,17 @@ impl Backend for Fake {
     }
 
     fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError> {
+        let again = self.prepared.borrow().contains(op);
         self.prepared.borrow_mut().push(*op);
-        let seconds = law(op) * (1.0 + self.drift * self.prepared.borrow().len() as f64);
+        let mut seconds = law(op) * (1.0 + self.drift * self.prepared.borrow().len() as f64);
+        let now = self.clock_seconds();
+        if let Some((from, share, times)) = &mut self.slow
+            && now >= *from
+            && *times > 0
+        {
+            seconds *= 1.0 + *share;
+            *times -= usize::from(again);
+        }
         self.advance(self.prepare_seconds + seconds);
         if self.unsupported == Some(*op) {
             return Err(MeasureError::Unsupported { op: *op, reason: "odd".into() });
@@ -130,7 +149,9 @@ impl Case for FakeCase<'_> {
         fake.samples += 1;
         let outlier = fake.outlier_every > 0 && fake.samples.is_multiple_of(fake.outlier_every);
         let noise = 1.0 + fake.noise * fake.random.random_range(-1.0..=1.0);
-        let run = self.seconds * noise * if outlier { 10.0 } else { 1.0 };
+        let second = if fake.samples.is_multiple_of(3) { 1.0 + fake.second_clock } else { 1.0 };
+        let around = fake.overhead / runs.max(1) as f64;
+        let run = self.seconds * noise * second * if outlier { 10.0 } else { 1.0 } + around;
         fake.advance(run * runs.max(1) as f64);
         Ok(Seconds::new(run).unwrap())
     }
