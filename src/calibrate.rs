@@ -8,7 +8,7 @@ use crate::grid::{self, Bounds, Speed};
 use crate::measure::campaign::{self, Limits, Outcome, Progress};
 use crate::measure::sampler::Sampling;
 use crate::measure::{Backend, MeasureError};
-use crate::op::{Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Op};
+use crate::op::{Attention, Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Op};
 use crate::plan::{self, Choice, Plan};
 use crate::table::{Record, Table};
 use crate::units::Seconds;
@@ -136,6 +136,15 @@ pub fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> Vec<(Op, Result<Sec
                 ops.extend(kernels.map(Op::Kernel));
             }
         }
+        for (batch, heads, seq_q, seq_kv, head_dim) in [
+            (1, 1, 1, 64, 64),
+            (2, 3, 17, 33, 72),
+            (1, 2, 128, 500, 128),
+            (1, 2, 300, 300, 64),
+            (1, 1, 65, 129, 512),
+        ] {
+            ops.push(Op::Attention(Attention { batch, heads, seq_q, seq_kv, head_dim, dtype }));
+        }
     }
     ops.retain(|op| backend.supports(op).is_ok());
     let check = |op| (op, backend.prepare(&op).and_then(|mut case| case.sample(1)));
@@ -221,6 +230,17 @@ fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<
     if let Some(failure) = outcome.failure {
         return Err(failure);
     }
+    let fused = Attention { batch: 1, heads: 1, seq_q: 64, seq_kv: 64, head_dim: 64, dtype };
+    let attention = [Op::Attention(fused)];
+    let mut attention_seconds = 0.0;
+    if backend.ops().is_none() && backend.supports(&attention[0]).is_ok() {
+        let start = clock.now();
+        outcome.failure = campaign::run(backend, &attention, &limits, &mut |_| {})?.failure;
+        attention_seconds = (clock.now().saturating_sub(start).as_secs_f64() - case).max(0.0);
+    }
+    if let Some(failure) = outcome.failure {
+        return Err(failure);
+    }
     let seconds = |op: &Op| {
         let record = outcome.records.iter().find(|record| record.op == *op)?;
         Some(record.summary.seconds.get()).filter(|seconds| *seconds > 0.0)
@@ -239,6 +259,7 @@ fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<
         exchange_bytes_per_s: 2.0 * ranks as f64 * large.bytes() as f64 / exchange,
         rank_latency_seconds: latency / ranks as f64,
         case_seconds: case.min(order.most_case_seconds),
+        attention_seconds,
     })
 }
 

@@ -24,6 +24,8 @@ pub struct Speed {
     pub rank_latency_seconds: f64,
     /// Any op without work, with what it takes to set it up.
     pub case_seconds: f64,
+    /// What a shape of attention takes the first time, beside that: a kernel may be compiled for it.
+    pub attention_seconds: f64,
 }
 
 impl Speed {
@@ -62,7 +64,8 @@ impl Bounds {
     /// About how long all passes over `op` take, in seconds.
     pub fn cost(&self, op: &Op) -> f64 {
         let run = self.speed.seconds(op);
-        f64::from(self.passes) * (self.speed.case_seconds + runs(run) * run)
+        let once = if matches!(op, Op::Attention(_)) { self.speed.attention_seconds } else { 0.0 };
+        once + f64::from(self.passes) * (self.speed.case_seconds + runs(run) * run)
     }
 }
 

@@ -13,6 +13,7 @@ const SPEED: Speed = Speed {
     exchange_bytes_per_s: 1e10,
     rank_latency_seconds: 2e-6,
     case_seconds: 1e-4,
+    attention_seconds: 0.0,
 };
 
 fn bounds() -> Bounds {

@@ -1,4 +1,4 @@
-//! A driver, cuBLASLt and management library in one, with a virtual clock and a known law of times: what the
+//! A driver, cuBLASLt, cuDNN and management library in one, with a virtual clock and a known law of times: what the
 //! programs of this project call of them, and nothing else.
 //!
 //! Tests build it with rustc as a C library and put it in the loader's way under the real names. Memory holds no
@@ -7,6 +7,7 @@
 //! no_elapsed_v2` and `--cfg no_matmul` leave functions out.
 #![allow(non_snake_case, clippy::missing_safety_doc, unsafe_op_in_unsafe_fn)]
 
+mod attention;
 mod elements;
 mod management;
 mod products;
@@ -39,7 +40,7 @@ pub extern "C" fn cuInit(_: c_uint) -> Code {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDriverGetVersion(out: *mut c_int) -> Code {
-    *out = 13000;
+    *out = with(|state| state.number("driver").unwrap_or(13_000)) as c_int;
     SUCCESS
 }
 
@@ -78,7 +79,10 @@ pub unsafe extern "C" fn cuDeviceGetName(out: *mut c_char, length: c_int, _: c_i
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetAttribute(out: *mut c_int, attribute: c_int, _: c_int) -> Code {
     *out = match attribute {
+        13 => 1_980_000,
         16 => 132,
+        36 => 10_000_000, // beyond any memory: the law knows no bytes
+        37 => 8192,
         38 => 50 << 20,
         75 => 9,
         76 => 0,

@@ -67,6 +67,7 @@ impl Kernel {
 
     pub fn cost(&self) -> f64 {
         match self.elements() {
+            0 if self.name == "sweep" && self.arguments[1] == 0 => 2e-6, // nothing but a launch
             0 => 1e-5, // of the harness: outside the events
             elements => 2e-6 + elements as f64 * 1e-12,
         }
@@ -158,6 +159,12 @@ impl Kernel {
             return (expert as u16).to_le_bytes().to_vec();
         }
         bits(row[expert].exp() / row.iter().map(|x| x.exp()).sum::<f64>(), self.bytes)
+    }
+
+    /// Of a fill: where its block lies, the element of `start`, and the block's length.
+    pub fn fill(&self, start: u64) -> Option<(u64, u64, u64)> {
+        let size: u64 = self.name.strip_prefix("fill_")?.parse().ok()?;
+        Some((self.arguments[0], (start - self.arguments[1]) / size, self.arguments[4]))
     }
 
     /// What a fill wrote: the block again and again.

@@ -71,7 +71,21 @@ pub unsafe extern "C" fn nvmlDeviceGetCurrentClocksThrottleReasons(_: usize, out
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetEnforcedPowerLimit(_: usize, out: *mut c_uint) -> c_int {
+    *out = with(|state| state.number("watts").unwrap_or(700)) as c_uint * 1000;
+    0
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetPowerManagementDefaultLimit(_: usize, out: *mut c_uint) -> c_int {
     *out = 700_000;
+    0
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetVbiosVersion(_: usize, out: *mut c_char, length: c_uint) -> c_int {
+    let version = c"96.00.0D".to_bytes_with_nul();
+    assert!(version.len() <= length as usize);
+    std::ptr::copy_nonoverlapping(version.as_ptr().cast(), out, version.len());
     0
 }
 

@@ -1,15 +1,11 @@
-//! Timing: launches in a graph, with the events that time them inside it.
+//! Timing an op: how many launches make a sample, what the clocks were meanwhile, and what to say of it.
 
 use std::time::{Duration, Instant};
 
 use super::arena::Buffers;
-use super::gpu::{Argument, Shared};
-use super::kernel::Streaming;
-use super::memory::Buffer;
-use super::product::Product;
-use super::ptx::HARNESS;
-use super::stream::{Event, Graph};
-use super::switch::Switch;
+use super::gpu::Shared;
+use super::stream::Graph;
+use super::timer::{Timer, Work};
 use super::trouble::Trouble;
 use super::watch::{State, Watch};
 use super::{Cache, Settings};
@@ -27,142 +23,11 @@ const LEAST_LAUNCHES: u64 = 8;
 /// How often the clock is looked at while samples are taken.
 const LOOK_PERIOD: Duration = Duration::from_millis(4);
 
+/// How much longer than a launch that does nothing an op takes at least, as a share of it, if it shows at all.
+const SHOWS: f64 = 0.1;
+
 /// Launches behind a closed switch at most: the queue must take them all before it is opened.
 const MOST_QUEUED: u64 = 256;
-
-/// An op that runs on one kind of engine.
-#[derive(Debug)]
-pub(super) enum Work {
-    Product(Product),
-    Kernel(Streaming),
-}
-
-impl Work {
-    /// Queues one run on the operands of a turn.
-    pub fn launch(&self, gpu: &Shared, buffers: &Buffers<'_>, turn: u64) -> Result<(), Trouble> {
-        match self {
-            Work::Product(product) => product.launch(buffers, turn),
-            Work::Kernel(kernel) => kernel.launch(gpu, buffers, turn),
-        }
-    }
-}
-
-/// What timing needs beside the op.
-#[derive(Debug)]
-pub(super) struct Timer {
-    gpu: Shared,
-    start: Event,
-    stop: Event,
-    done: Event,
-    switch: Switch,
-    /// Read before each sample, so that nothing else is left in the cache: twice its size.
-    swept: Buffer,
-}
-
-impl Timer {
-    pub fn new(gpu: &Shared) -> Result<Self, Trouble> {
-        let timer = Timer {
-            gpu: Shared::clone(gpu),
-            start: Event::new(gpu)?,
-            stop: Event::new(gpu)?,
-            done: Event::new(gpu)?,
-            switch: Switch::new()?,
-            swept: Buffer::new(gpu, (2 * gpu.facts.l2_bytes).max(1 << 20))?,
-        };
-        // Loaded now, these kernels need not be while something is captured or waits.
-        timer.swept.set(0, timer.swept.bytes())?;
-        timer.sweep(timer.swept.address(), timer.swept.bytes())?;
-        timer.switch.hold(gpu)?;
-        timer.switch.open();
-        timer.finish(|| ())?;
-        Ok(timer)
-    }
-
-    /// Waits until everything queued so far has ended.
-    pub fn finish(&self, meanwhile: impl FnOnce()) -> Result<(), Trouble> {
-        self.gpu.note(self.done.record())?;
-        self.gpu.wait(|| self.done.is_past(), meanwhile)
-    }
-
-    /// Runs an op once, on the operands of the first turn, and waits for it.
-    pub fn once(&self, work: &Work, buffers: &Buffers<'_>) -> Result<(), Trouble> {
-        work.launch(&self.gpu, buffers, 0)?;
-        self.finish(|| ())
-    }
-
-    /// Queues a read of `bytes` bytes from `address` on, whole accesses of 16.
-    fn sweep(&self, address: u64, bytes: u64) -> Result<(), Trouble> {
-        let accesses = u32::try_from(bytes / 16).unwrap_or(u32::MAX);
-        let blocks = 8 * self.gpu.facts.multiprocessors.max(1);
-        let arguments =
-            [Argument::Pointer(address), Argument::Int(accesses), Argument::Pointer(self.swept.address())];
-        self.gpu.function(HARNESS, "sweep")?.launch(blocks, (256, 1), &arguments)
-    }
-
-    /// Brings the cache into the state that a sample begins with.
-    fn prepare(&self, work: &Work, buffers: &Buffers<'_>, cache: Cache) -> Result<(), Trouble> {
-        if cache == Cache::Hot {
-            return Ok(());
-        }
-        self.sweep(self.swept.address(), self.swept.bytes())?;
-        match work {
-            // What the op before wrote is in the cache still; what does not fit never is.
-            Work::Product(product)
-                if cache == Cache::WeightsCold && 2 * product.a.bytes <= self.gpu.facts.l2_bytes =>
-            {
-                self.sweep(buffers.inputs.address() + product.a.at(0), product.a.bytes)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A graph of `runs` runs between two events.
-    pub fn graph(
-        &self,
-        work: &Work,
-        buffers: &Buffers<'_>,
-        cache: Cache,
-        runs: u64,
-    ) -> Result<Graph, Trouble> {
-        Graph::capture(&self.gpu, || {
-            self.prepare(work, buffers, cache)?;
-            self.start.record_in_graph()?;
-            (0..runs).try_for_each(|turn| work.launch(&self.gpu, buffers, turn))?;
-            self.stop.record_in_graph()
-        })
-    }
-
-    /// Replays a graph and tells the seconds between its events.
-    pub fn replay(&self, graph: &Graph, meanwhile: impl FnOnce()) -> Result<f64, Trouble> {
-        self.gpu.note(graph.launch())?;
-        self.finish(meanwhile)?;
-        self.gpu.note(self.stop.seconds_since(&self.start))
-    }
-
-    /// The same without a graph, for what cannot be captured: queued behind a switch, so that the device does
-    /// not wait for the host.
-    fn queued(
-        &self,
-        work: &Work,
-        buffers: &Buffers<'_>,
-        cache: Cache,
-        runs: u64,
-        meanwhile: impl FnOnce(),
-    ) -> Result<f64, Trouble> {
-        let queue = || {
-            self.switch.hold(&self.gpu)?;
-            self.prepare(work, buffers, cache)?;
-            self.start.record()?;
-            (0..runs).try_for_each(|turn| work.launch(&self.gpu, buffers, turn))?;
-            self.stop.record()
-        };
-        let queued = queue();
-        self.switch.open();
-        self.gpu.note(queued)?;
-        self.finish(meanwhile)?;
-        self.gpu.note(self.stop.seconds_since(&self.start))
-    }
-}
 
 /// An op with its buffers, checked and ready to be timed.
 pub(super) struct Timed<'a> {
@@ -174,12 +39,18 @@ pub(super) struct Timed<'a> {
     pub settings: &'a Settings,
     pub watch: &'a Watch,
     pub shared: bool,
+    /// What making it ready took and will not take again.
+    pub once: Duration,
     pub graph: Option<(u64, Graph)>,
     /// Whether it cannot be captured.
     pub eager: bool,
     /// Launches of a sample at least, once that is known.
     pub least: Option<u64>,
     pub states: Vec<State>,
+    /// Seconds of a launch that does nothing.
+    pub launch_seconds: Option<f64>,
+    /// What was told so far, in seconds.
+    pub taken: Vec<f64>,
     /// When the state was last asked for.
     pub asked: Option<Instant>,
 }
@@ -226,7 +97,20 @@ impl Timed<'_> {
             self.states.extend(state);
             self.asked = Some(Instant::now());
         }
+        self.taken.push(seconds / runs as f64);
         Ok(Seconds::new(seconds / runs as f64).unwrap_or_default())
+    }
+
+    /// Whether the op takes no longer than a launch alone, and whether it was faster than the device can be.
+    fn at_the_ends(&self) -> (bool, bool) {
+        let mut taken = self.taken.clone();
+        taken.sort_unstable_by(f64::total_cmp);
+        let Some(median) = taken.get(taken.len() / 2) else { return (false, false) };
+        let launch_bound = self.launch_seconds.is_some_and(|launch| *median <= launch * (1.0 + SHOWS));
+        let highest = self.states.iter().map(|state| state.mhz).max();
+        let cold = self.settings.cache != Cache::Hot;
+        let least = self.gpu.facts.peaks.least_seconds(&self.op, highest, cold);
+        (launch_bound, least.is_some_and(|least| *median < least))
     }
 }
 
@@ -235,11 +119,19 @@ impl Case for Timed<'_> {
         self.try_sample(runs).map_err(|trouble| trouble.of(&self.op))
     }
 
+    fn once(&self) -> Duration {
+        self.once
+    }
+
     fn remarks(&self) -> String {
         let mut words = vec![format!("cache={}", self.settings.cache)];
-        if let Work::Product(product) = &self.work {
-            words.push(format!("policy={}", self.settings.policy));
-            words.push(product.words().to_owned());
+        match &self.work {
+            Work::Product(product) => {
+                words.push(format!("policy={}", self.settings.policy));
+                words.push(product.words().to_owned());
+            }
+            Work::Attention(fused) => words.push(fused.words().to_owned()),
+            Work::Kernel(_) => {}
         }
         let mut clocks: Vec<u32> = self.states.iter().map(|state| state.mhz).collect();
         clocks.sort_unstable();
@@ -247,7 +139,10 @@ impl Case for Timed<'_> {
             words.push(format!("mhz={median}"));
         }
         let any = |of: fn(&State) -> bool| self.states.iter().any(of);
+        let (launch_bound, beyond_peak) = self.at_the_ends();
         let flags = [
+            ("launch_bound", launch_bound),
+            ("beyond_peak", beyond_peak),
             ("throttled", any(|state| state.throttled)),
             ("power_capped", any(|state| state.power_capped)),
             ("shared", self.shared),

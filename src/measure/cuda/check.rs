@@ -67,8 +67,15 @@ pub(super) fn layernorm(row: &[f64], place: usize, scale: f64, shift: f64) -> f6
 
 /// Softmax of a row at one place.
 pub(super) fn softmax(row: &[f64], place: usize) -> f64 {
+    weights(row)[place]
+}
+
+/// Softmax of a row.
+pub(super) fn weights(row: &[f64]) -> Vec<f64> {
     let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    (row[place] - most).exp() / row.iter().map(|x| (x - most).exp()).sum::<f64>()
+    let powers: Vec<f64> = row.iter().map(|x| (x - most).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
 }
 
 /// GELU in its tanh form.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
 
 use super::library::Library;
+use super::peaks::Peaks;
 use super::trouble::{Trouble, driver};
 
 /// A run that takes longer than this does not end.
@@ -32,6 +33,7 @@ pub(super) struct Facts {
     pub cuda: i32,
     /// Devices that can be seen.
     pub devices: u64,
+    pub peaks: Peaks,
 }
 
 /// A device with its primary context current on this thread, and one stream.
@@ -85,6 +87,7 @@ pub(super) fn facts() -> Result<Facts, Trouble> {
         ),
         cuda,
         devices: positive(count).into(),
+        peaks: Peaks::new(|asked| attribute(asked).ok()),
     })
 }
 

@@ -5,6 +5,8 @@
 use cudarc::cublaslt;
 use cudarc::driver::sys;
 
+use super::wheels;
+
 /// Why no GPU can be measured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
@@ -12,7 +14,9 @@ pub enum Missing {
     #[error("libcuda.so.1 was not found")]
     Driver,
     /// No cuBLASLt.
-    #[error("libcublasLt.so.13 and .12 were not found; add the folder that holds one to LD_LIBRARY_PATH")]
+    #[error(
+        "libcublasLt.so.13 and .12 were not found, nor in a package of python3; add the folder that holds one to LD_LIBRARY_PATH"
+    )]
     BlasLt,
     /// A library too old, or not what its name says.
     #[error("{library} has no {symbol}: it is too old, or not the library that its name says")]
@@ -82,6 +86,9 @@ const BLAS_LT: [&str; 14] = [
     "cublasLtMatmulAlgoConfigGetAttribute",
 ];
 
+/// Its names in packages.
+const IN_PACKAGES: [&str; 2] = ["libcublasLt.so.13", "libcublasLt.so.12"];
+
 /// Milliseconds between two events.
 type Elapsed = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult;
 
@@ -119,7 +126,17 @@ fn blas_lt_has(symbol: &str) -> bool {
     }
 }
 
-/// Looks for the driver and cuBLASLt where the system's loader looks for libraries.
+/// Whether the loader knows cuBLASLt by one of its names.
+fn blas_lt_is_there() -> bool {
+    // SAFETY: loading it runs its initialisers, as those of the driver in `find`.
+    #[allow(unsafe_code)]
+    unsafe {
+        cublaslt::sys::is_culib_present()
+    }
+}
+
+/// Looks for the driver and cuBLASLt where the system's loader looks for libraries, and for cuBLASLt among the
+/// packages of a Python then.
 ///
 /// # Errors
 /// What is missing.
@@ -138,11 +155,14 @@ pub(super) fn find() -> Result<Library, Missing> {
     let Some(elapsed) = ["cuEventElapsedTime_v2", "cuEventElapsedTime"].into_iter().find_map(elapsed) else {
         return lacks("libcuda.so.1", "cuEventElapsedTime");
     };
-    // SAFETY: the same of cuBLASLt.
-    #[allow(unsafe_code)]
-    let there = unsafe { cublaslt::sys::is_culib_present() };
-    if !there {
-        return Err(Missing::BlasLt);
+    if !blas_lt_is_there() {
+        // Known by its name from then on, and never unloaded.
+        for library in IN_PACKAGES.into_iter().filter_map(wheels::load).take(1) {
+            std::mem::forget(library);
+        }
+        if !blas_lt_is_there() {
+            return Err(Missing::BlasLt);
+        }
     }
     if let Some(symbol) = BLAS_LT.into_iter().find(|symbol| !blas_lt_has(symbol)) {
         return lacks("libcublasLt", symbol);

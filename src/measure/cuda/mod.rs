@@ -4,23 +4,32 @@
 //! power and modes of the device are recorded and never changed.
 
 mod arena;
+mod attention;
+mod attention_graph;
+mod attention_plan;
 mod blas_lt;
 mod case;
 mod check;
+mod descriptor;
+mod dnn;
 pub mod found;
 mod gpu;
 mod kernel;
 mod library;
 mod memory;
 mod pattern;
+mod peaks;
+mod preflight;
 mod prepare;
 mod product;
 mod ptx;
 mod settings;
 mod stream;
 mod switch;
+mod timer;
 mod trouble;
 mod watch;
+mod wheels;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -30,19 +39,25 @@ pub use self::library::Missing;
 pub use self::settings::{Cache, Policy, Settings, Unavailable};
 
 use self::arena::Arena;
+use self::attention_plan::Plan;
 use self::blas_lt::{Algorithm, BlasLt};
-use self::case::{MOST_LAUNCHES, Timer};
+use self::case::{MOST_LAUNCHES, Timed};
 use self::check::Unchecked;
+use self::dnn::Dnn;
 use self::gpu::{Gpu, Shared};
+use self::timer::Timer;
 use self::trouble::Trouble;
 use self::watch::Watch;
 use super::{Backend, Case, Clock, MeasureError, WallClock};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
-use crate::op::{Gemm, Op};
+use crate::op::{Attention, Gemm, Op};
 
 /// Memory left to the libraries and to whatever they load, in bytes.
 const RESERVE: u64 = 1 << 30;
+
+/// The version of CUDA whose drivers read the kernels: PTX 9.0.
+const OLDEST_CUDA: i32 = 13_000;
 
 /// Bytes that an op's buffers take beside its operands: copies begin at multiples of a size.
 const SLACK: u128 = 16 << 20;
@@ -54,9 +69,14 @@ pub struct Cuda {
     details: toml::Table,
     /// Other processes that computed on the device when this one began.
     others: usize,
+    /// What a launch takes that does nothing, within a graph.
+    launch_seconds: Option<f64>,
     clock: WallClock,
     dtypes: Vec<Dtype>,
     algorithms: HashMap<Gemm, Algorithm>,
+    plans: HashMap<Attention, Rc<Plan>>,
+    /// cuDNN, or why there is none.
+    dnn: Result<Rc<Dnn>, String>,
     /// Ops whose results were right.
     checked: HashSet<Op>,
     // In the order in which they must be dropped: all before the device.
@@ -78,6 +98,9 @@ impl Cuda {
             let (major, minor) = facts.capability;
             return Err(Unavailable::TooOld { name: facts.name, major, minor });
         }
+        if facts.cuda < OLDEST_CUDA {
+            return Err(Unavailable::OldDriver { version: facts.cuda });
+        }
         let watch = Watch::new(&facts.uuid);
         let others = watch.others();
         if others > 0 && !settings.allow_shared {
@@ -87,18 +110,22 @@ impl Cuda {
         let gpu = Rc::new(Gpu::open(facts, library).map_err(unusable)?);
         let blas_lt = Rc::new(BlasLt::open(&gpu).map_err(unusable)?);
         let timer = Timer::new(&gpu).map_err(unusable)?;
+        let dnn = Dnn::open(&gpu);
         let mut dtypes = vec![Dtype::Bf16, Dtype::F16, Dtype::Tf32, Dtype::F32];
         if gpu.facts.capability >= (8, 9) {
             dtypes.push(Dtype::F8E4m3);
         }
         let mut cuda = Cuda {
-            details: details(&gpu, &blas_lt, &watch),
+            details: preflight::details(&gpu, &blas_lt, &dnn, &watch),
             settings,
             watch,
             others,
+            launch_seconds: None,
             clock: WallClock::start(),
             dtypes,
             algorithms: HashMap::new(),
+            plans: HashMap::new(),
+            dnn,
             checked: HashSet::new(),
             timer,
             arena: Arena::new(&gpu, settings.seed),
@@ -107,6 +134,15 @@ impl Cuda {
         };
         cuda.burn_in().map_err(|error| Unavailable::Unusable(error.to_string()))?;
         Ok(cuda)
+    }
+
+    /// Whether the op's buffers can be had.
+    fn fits(&self, op: &Op) -> Result<(), MeasureError> {
+        let (asked, available) = (self.need(op), self.memory());
+        if asked > u128::from(available) {
+            return Err(MeasureError::OutOfMemory { op: *op, asked, available });
+        }
+        Ok(())
     }
 
     /// Runs a large product until its time no longer changes: a device that is cold or idle has other clocks
@@ -127,6 +163,10 @@ impl Cuda {
             last = seconds;
         }
         drop(case);
+        self.launch_seconds = self.timer.empty().ok();
+        if let Some(seconds) = self.launch_seconds {
+            self.details.insert("launch_seconds".into(), seconds.into());
+        }
         self.details.insert("burn_in_seconds".into(), ((spent * 1e3).round() / 1e3).into());
         if let Some(state) = self.watch.state() {
             self.details.insert("sm_mhz".into(), i64::from(state.mhz).into());
@@ -159,6 +199,13 @@ impl Backend for Cuda {
         &self.dtypes
     }
 
+    fn remarks(&self) -> Vec<String> {
+        let no_attention = |reason: &String| format!("there is no fused attention in this table: {reason}");
+        let mut remarks = preflight::remarks(&self.details);
+        remarks.extend(self.dnn.as_ref().err().map(no_attention));
+        remarks
+    }
+
     fn supports(&self, op: &Op) -> Result<(), String> {
         match op {
             Op::Gemm(op) => {
@@ -174,7 +221,10 @@ impl Backend for Cuda {
                 Ok(())
             }
             Op::Kernel(op) => kernel::supported(op),
-            Op::Attention(_) => Err("there is no fused attention in this backend".into()),
+            Op::Attention(op) => {
+                self.dnn.as_ref().map_err(|reason| format!("there is no fused attention: {reason}"))?;
+                attention::supported(op)
+            }
             Op::Collective(_) | Op::P2p(_) => Err("one GPU has nobody to send to".into()),
         }
     }
@@ -184,6 +234,10 @@ impl Backend for Cuda {
             + match op {
                 Op::Gemm(op) => product::sizes(op).into_iter().sum::<u128>(),
                 Op::Kernel(op) => kernel::need(op),
+                Op::Attention(op) => {
+                    let workspace = self.plans.get(op).map_or(0, |plan| plan.workspace_bytes);
+                    attention::sizes(op).into_iter().sum::<u128>() * 2 + u128::from(workspace)
+                }
                 op => op.bytes(),
             }
     }
@@ -203,16 +257,20 @@ impl Backend for Cuda {
 
     fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError> {
         self.supports(op).map_err(|reason| MeasureError::Unsupported { op: *op, reason })?;
-        let (asked, available) = (self.need(op), self.memory());
-        if asked > u128::from(available) {
-            return Err(MeasureError::OutOfMemory { op: *op, asked, available });
+        self.fits(op)?;
+        let start = self.clock.now();
+        if let Op::Attention(attention) = op {
+            self.plan(attention)?;
+            self.fits(op)?; // with its workspace, which is known now
         }
+        let once = self.clock.now().saturating_sub(start);
         let gpu = Rc::clone(&self.gpu);
         match self.prepared(op) {
-            Ok(timed) => Ok(Box::new(timed)),
+            Ok(timed) => Ok(Box::new(Timed { once, ..timed })),
             Err(Unchecked::Trouble(trouble)) => {
+                let error = trouble.of(op);
                 let _ = gpu.note::<()>(Err(trouble));
-                Err(trouble.of(op))
+                Err(error)
             }
             Err(Unchecked::Wrong(wrong)) => Err(MeasureError::WrongResult {
                 op: *op,
@@ -222,20 +280,4 @@ impl Backend for Cuda {
             }),
         }
     }
-}
-
-/// What a table's header says of the device, beside its name and memory.
-fn details(gpu: &Gpu, blas_lt: &BlasLt, watch: &Watch) -> toml::Table {
-    let facts = &gpu.facts;
-    let int = |value: u64| toml::Value::from(i64::try_from(value).unwrap_or(i64::MAX));
-    let mut out = toml::Table::new();
-    out.insert("sms".into(), int(facts.multiprocessors.into()));
-    out.insert("l2_bytes".into(), int(facts.l2_bytes));
-    out.insert("uuid".into(), facts.uuid.clone().into());
-    out.insert("capability".into(), format!("{}.{}", facts.capability.0, facts.capability.1).into());
-    out.insert("cuda".into(), format!("{}.{}", facts.cuda / 1000, facts.cuda % 1000 / 10).into());
-    out.insert("cublas_lt".into(), blas_lt.version().into());
-    out.insert("workspace_bytes".into(), int(blas_lt.workspace_bytes()));
-    out.extend(watch.details());
-    out
 }

@@ -1,16 +1,23 @@
 //! From an op to something that can be timed: its operands placed, its algorithm chosen, its result checked.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use super::arena::{Buffers, Zone, copies};
+use super::attention::{self, Fused};
+use super::attention_plan::Plan;
 use super::blas_lt::Algorithm;
-use super::case::{MOST_LAUNCHES, Timed, Timer, Work};
+use super::case::{MOST_LAUNCHES, Timed};
 use super::check::Unchecked;
 use super::kernel::{self, Streaming};
 use super::product::{self, Product};
+use super::timer::{Timer, Work};
 use super::trouble::Trouble;
 use super::{Cache, Cuda, Policy};
 use crate::dtype::Dtype;
 use crate::measure::Backend;
-use crate::op::{Gemm, Op};
+use crate::measure::MeasureError;
+use crate::op::{Attention, Gemm, Op};
 
 /// Launches by which candidates of an algorithm are compared, and how often.
 const TRIAL: (u64, usize) = (4, 5);
@@ -40,7 +47,14 @@ impl Cuda {
                 let bytes = kernel::need(kernel);
                 Work::Kernel(Streaming::new(&self.gpu, kernel, turns(bytes, bytes), zones)?)
             }
-            Op::Attention(_) | Op::Collective(_) | Op::P2p(_) => return Err(Trouble::NoAlgorithm),
+            Op::Attention(op) => {
+                let (Ok(dnn), Some(plan)) = (&self.dnn, self.plans.get(op)) else {
+                    return Err(Trouble::NoEngine);
+                };
+                let bytes = 2 * attention::sizes(op).into_iter().sum::<u128>();
+                Work::Attention(Fused::new((dnn, plan), op, turns(bytes, bytes), zones))
+            }
+            Op::Collective(_) | Op::P2p(_) => return Err(Trouble::NoAlgorithm),
         };
         Ok((work, inputs, outputs))
     }
@@ -80,6 +94,23 @@ impl Cuda {
         Ok(best)
     }
 
+    /// Makes the plan of an attention, once.
+    pub(super) fn plan(&mut self, op: &Attention) -> Result<(), MeasureError> {
+        let Ok(dnn) = &self.dnn else { return Ok(()) };
+        if !self.plans.contains_key(op) {
+            let plan = Plan::new(dnn, op, None).map_err(|trouble| {
+                let (promised, op) = (attention::is_promised(op), Op::Attention(*op));
+                if promised {
+                    trouble.of(&op)
+                } else {
+                    MeasureError::Unsupported { op, reason: trouble.to_string() }
+                }
+            })?;
+            self.plans.insert(*op, Rc::new(plan));
+        }
+        Ok(())
+    }
+
     pub(super) fn prepared<'a>(&'a mut self, op: &Op) -> Result<Timed<'a>, Unchecked> {
         let algorithm = match op {
             Op::Gemm(gemm) => Some(self.algorithm(gemm)?),
@@ -102,6 +133,7 @@ impl Cuda {
         match &work {
             Work::Product(product) => product.check(&buffers, share)?,
             Work::Kernel(kernel) => kernel.check(&buffers, share)?,
+            Work::Attention(fused) => fused.check(&buffers, share)?,
         }
         Ok(Timed {
             op: *op,
@@ -112,11 +144,14 @@ impl Cuda {
             settings: &self.settings,
             watch: &self.watch,
             shared: self.others > 0,
+            once: Duration::ZERO,
             graph: None,
             eager: false,
             least: None,
             asked: None,
             states: Vec::new(),
+            launch_seconds: self.launch_seconds,
+            taken: Vec::new(),
         })
     }
 }

@@ -77,6 +77,16 @@ pub enum Unavailable {
         /// Its compute capability, behind the point.
         minor: i32,
     },
+    /// The kernels are compiled for a newer driver.
+    #[error(
+        "the driver speaks CUDA {}.{}, and the kernels are made for 13.0\n  update it to 580 or later",
+        version / 1000,
+        version % 1000 / 10
+    )]
+    OldDriver {
+        /// Of CUDA, as the driver has it: 12080 is 12.8.
+        version: i32,
+    },
     /// Another process computes on it.
     #[error(
         "{others} other process(es) compute on {name}\n  wait for them, or measure beside them: --allow-shared"

@@ -11,7 +11,7 @@ use crate::measure::MeasureError;
 use crate::op::Op;
 
 /// Why something did not run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Trouble {
     /// A call to the driver.
     Driver(&'static str, CUresult),
@@ -19,6 +19,10 @@ pub(super) enum Trouble {
     BlasLt(&'static str, cublasStatus_t),
     /// cuBLASLt has no way to compute this product.
     NoAlgorithm,
+    /// A call to cuDNN, and its words for what was wrong.
+    Dnn(&'static str, String),
+    /// cuDNN has no way to compute this attention.
+    NoEngine,
     /// What was launched did not end in time, and may be running still.
     Endless(Duration),
     /// Something did not end before, and nothing after it can be known to run.
@@ -27,10 +31,11 @@ pub(super) enum Trouble {
 
 impl Trouble {
     /// Whether the device can be used no more: after most errors of the driver each later call fails too.
-    pub fn is_final(self) -> bool {
+    pub fn is_final(&self) -> bool {
         use CUresult as Code;
         match self {
-            Trouble::NoAlgorithm => false,
+            // What broke the device, the next call to the driver tells.
+            Trouble::NoAlgorithm | Trouble::NoEngine | Trouble::Dnn(..) => false,
             Trouble::Driver(_, code) => !matches!(
                 code,
                 Code::CUDA_ERROR_OUT_OF_MEMORY
@@ -54,12 +59,12 @@ impl Trouble {
     }
 
     /// Whether memory was refused.
-    pub fn is_memory(self) -> bool {
+    pub fn is_memory(&self) -> bool {
         matches!(self, Trouble::Driver(_, CUresult::CUDA_ERROR_OUT_OF_MEMORY))
     }
 
     /// What it means for the op that was to be measured.
-    pub fn of(self, op: &Op) -> MeasureError {
+    pub fn of(&self, op: &Op) -> MeasureError {
         let (op, reason) = (*op, self.to_string());
         if self.is_final() {
             MeasureError::Failed { op, reason }
@@ -77,6 +82,8 @@ impl fmt::Display for Trouble {
             }
             Trouble::BlasLt(call, status) => write!(f, "{call} returned {status:?}"),
             Trouble::NoAlgorithm => f.write_str("cuBLASLt knows no algorithm for it"),
+            Trouble::Dnn(call, words) => write!(f, "{call} returned {words}"),
+            Trouble::NoEngine => f.write_str("cuDNN knows no engine for it"),
             Trouble::Endless(limit) => {
                 write!(f, "it did not end within {} s and may be running still", limit.as_secs())
             }

@@ -1,7 +1,7 @@
 //! What the management library tells of a device before and while it is measured.
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
-use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::enum_wrappers::device::Clock;
 use nvml_wrapper::{Device, Nvml};
 
 /// Reasons for a low clock that are faults. A limit of power is none: it is how large products run.
@@ -61,31 +61,8 @@ impl Watch {
         })
     }
 
-    /// What a table's header says of the device.
-    pub fn details(&self) -> toml::Table {
-        let mut out = toml::Table::new();
-        let Some(device) = &self.device else {
-            let blind = self.blind.clone().unwrap_or_default();
-            out.insert("clocks".into(), format!("not seen: {blind}").into());
-            return out;
-        };
-        let mut put = |key: &str, value: Option<toml::Value>| {
-            if let Some(value) = value {
-                out.insert(key.to_owned(), value);
-            }
-        };
-        let mhz = |mhz: u32| toml::Value::from(i64::from(mhz));
-        let watts = |milliwatts: u32| toml::Value::from(f64::from(milliwatts) / 1e3);
-        put("clocks", Some("as found".into()));
-        put("sm_max_mhz", device.max_clock_info(Clock::SM).ok().map(mhz));
-        put("memory_mhz", device.clock_info(Clock::Memory).ok().map(mhz));
-        put("power_limit_watts", device.enforced_power_limit().ok().map(watts));
-        put("power_limit_default_watts", device.power_management_limit_default().ok().map(watts));
-        put("temperature_celsius", device.temperature(TemperatureSensor::Gpu).ok().map(mhz));
-        put("ecc", device.is_ecc_enabled().ok().map(|state| state.currently_enabled.into()));
-        put("mig", device.mig_mode().ok().map(|mode| (mode.current != 0).into()));
-        put("persistence", device.is_in_persistent_mode().ok().map(Into::into));
-        put("driver", device.nvml().sys_driver_version().ok().map(Into::into));
-        out
+    /// The device, or why it cannot be seen.
+    pub fn device(&self) -> Result<&Device<'static>, &str> {
+        self.device.as_ref().ok_or(self.blind.as_deref().unwrap_or("not there"))
     }
 }

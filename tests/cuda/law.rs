@@ -1,0 +1,80 @@
+//! Without a fault: times exactly as the double's law has them, and right results.
+
+use std::path::Path;
+
+use gettime::dtype::Dtype;
+use gettime::op::{KernelKind, Op};
+
+use crate::run::{Run, all_have, build, follows_the_law, whole};
+
+#[test]
+fn times_are_those_of_the_law() {
+    let run = Run::new(whole(), "law", "", &["--dtype", "bf16,f32", "--budget=10s"]);
+    let table = run.records();
+    follows_the_law(&table);
+    for kind in KernelKind::ALL {
+        let is_of_kind = |op: &Op| matches!(op, Op::Kernel(kernel) if kernel.kind == kind);
+        assert!(table.records.iter().any(|record| is_of_kind(&record.op)), "{kind:?}");
+    }
+    assert!(table.records.iter().any(|record| record.op.dtype() == Some(Dtype::F32)));
+    assert!(all_have(&table, "cache=weights-cold") && all_have(&table, "mhz=1755"));
+    let attention: Vec<_> =
+        table.records.iter().filter(|record| matches!(record.op, Op::Attention(_))).collect();
+    assert!(!attention.is_empty() && attention.iter().all(|record| record.flags.contains("engine=4")));
+    let device = table.device.unwrap();
+    assert_eq!(device.details["cudnn"].as_str(), Some("9.19.0"));
+    assert_eq!((device.name.as_str(), device.details["sms"].as_integer()), ("Test Double", Some(132)));
+    assert_eq!(device.details["cublas_lt"].as_str(), Some("13.1.0"));
+    let plan = run.errors().lines().find(|line| line.contains(" cases, ")).unwrap().to_owned();
+    assert!(plan.contains(" for 7 plans") && plan.contains("about"), "{plan}");
+}
+
+#[test]
+fn the_fastest_of_eight_is_kept() {
+    for (policy, cache) in [("best-of-8", "cold"), ("heuristic", "hot")] {
+        let table = Run::new(whole(), policy, "", &["--policy", policy, "--cache", cache]).records();
+        follows_the_law(&table);
+        assert!(all_have(&table, &format!("cache={cache}")));
+        let products = table.records.iter().filter(|record| matches!(record.op, Op::Gemm(_)));
+        assert!(products.into_iter().all(|record| record.flags.contains(&format!("policy={policy} algo=1"))));
+    }
+}
+
+#[test]
+fn every_kind_of_op_is_right_at_awkward_sizes() {
+    let run = Run::new(whole(), "check", "", &["--check", "--dtype", "bf16,f32"]);
+    let text = String::from_utf8_lossy(&run.output.stdout);
+    assert!(run.output.status.success() && !text.contains("WRONG"), "{text}{}", run.errors());
+    assert!(text.ends_with(" results are right\n"), "{text}");
+    assert!(!run.table.exists());
+}
+
+#[test]
+fn the_ops_of_one_plan() {
+    let run = Run::new(whole(), "for", "", &["--for", "helix"]);
+    follows_the_law(&run.records());
+    assert!(run.errors().contains(" for 1 plans"));
+}
+
+#[test]
+fn an_older_driver_measures_the_same() {
+    follows_the_law(&Run::new(&build("no_elapsed_v2"), "older", "", &[]).records());
+}
+
+#[test]
+fn a_missing_function_is_named() {
+    let run = Run::new(&build("no_matmul"), "symbol", "", &[]);
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.errors().contains("libcublasLt has no cublasLtMatmul:"), "{}", run.errors());
+}
+
+#[test]
+fn without_a_driver_it_says_so() {
+    let run = Run::new(Path::new("/nowhere"), "nowhere", "", &[]);
+    if run.errors().contains("no CUDA driver on this machine") {
+        assert_eq!(run.output.status.code(), Some(1));
+        assert!(run.errors().contains("--backend cpu"), "{}", run.errors());
+    } else {
+        eprintln!("skipped: this machine has a CUDA driver");
+    }
+}
