@@ -1,4 +1,4 @@
-//! Products, kernels and a copy on the first GPU; on a machine without one each group is named and skipped.
+//! Products, kernels, a copy and fused attention on the first GPU; on a machine without one each group is named and skipped.
 //!
 //! A sample is a graph of launches, timed by events inside it, so the times are the device's and not the host's.
 
@@ -14,11 +14,11 @@ use gettime::{
     dtype::Dtype,
     measure::Backend,
     measure::cuda::{Cuda, Settings},
-    op::{Gemm, Kernel, KernelKind, Op},
+    op::{Attention, Gemm, Kernel, KernelKind, Op},
 };
 
 /// The groups, by the names that a machine without a GPU skips them under.
-const GROUPS: [&str; 2] = ["gpu products", "gpu kernels"];
+const GROUPS: [&str; 3] = ["gpu products", "gpu kernels", "gpu attention"];
 
 fn skip(reason: &str) {
     for group in GROUPS {
@@ -29,7 +29,7 @@ fn skip(reason: &str) {
 #[cfg(feature = "cuda")]
 fn group(c: &mut Criterion, cuda: &mut Cuda, name: &str, ops: &[Op], throughput: fn(&Op) -> Throughput) {
     let mut group = c.benchmark_group(name);
-    group.sample_size(10).warm_up_time(Duration::from_millis(200));
+    group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
     for op in ops {
         group.throughput(throughput(op));
         group.bench_function(op.to_string(), |b| {
@@ -60,6 +60,14 @@ fn bench(c: &mut Criterion) {
     };
     let bytes = |op: &Op| Throughput::Bytes(u64::try_from(op.bytes()).unwrap_or(u64::MAX));
     group(c, &mut cuda, GROUPS[1], &KernelKind::ALL.map(kernel), bytes);
+    let attention = |(batch, heads, seq_q, seq_kv, head_dim)| {
+        Op::Attention(Attention { batch, heads, seq_q, seq_kv, head_dim, dtype })
+    };
+    let shapes = [(1, 16, 4096, 4096, 128), (4, 16, 1024, 1024, 64), (8, 16, 1, 8192, 128)].map(attention);
+    match cuda.supports(&shapes[0]) {
+        Ok(()) => group(c, &mut cuda, GROUPS[2], &shapes, elements),
+        Err(reason) => eprintln!("{}: skipped, {reason}", GROUPS[2]),
+    }
 }
 
 #[cfg(not(feature = "cuda"))]
