@@ -33,7 +33,7 @@ pub fn drawing(graph: &Graph, critical: &[usize], subtitle: &str) -> String {
     for gpu in 0..gpus {
         svg.text([column(gpu), TOP - 10.0], 10.0, "m b", &format!("GPU {gpu}"));
     }
-    bands(&mut svg, graph, &levels, width);
+    let unnamed = bands(&mut svg, graph, &levels, width);
     let places: Vec<[f64; 4]> =
         (0..graph.nodes.len()).map(|i| place(&graph.nodes[i], joined.get(&i), levels[i], gpus)).collect();
     let mut marked = vec![None; graph.nodes.len()];
@@ -57,7 +57,9 @@ pub fn drawing(graph: &Graph, critical: &[usize], subtitle: &str) -> String {
         svg.open(&node.id, &facts(node));
         let class = if marked[i].is_some() { "n c" } else { "n" };
         svg.rect([x, y, w, h], &format!("rx=\"2\" fill=\"{}\" class=\"{class}\"", kind.color()));
+        let layer = (node.microbatch, node.layer.unwrap_or(u64::MAX));
         let name = match node.expert {
+            _ if unnamed.get(&layer) == Some(&levels[i]) => format!("{} l{} u{}", node.op, layer.1, layer.0),
             Some(expert) => format!("{} {expert}", node.op),
             None => node.op.clone(),
         };
@@ -138,25 +140,45 @@ fn line([a, b]: [[f64; 4]; 2], gpus: [&[u32]; 2], far: bool) -> String {
     format!("M{x1} {y1}L{x2} {y2}")
 }
 
-/// A band behind each layer, with its number.
-fn bands(svg: &mut Svg, graph: &Graph, levels: &[usize], width: f64) {
-    let mut rows: BTreeMap<(u64, u64), (usize, usize)> = BTreeMap::new();
+/// A layer of a micro-batch.
+type Layer = (u64, u64);
+
+/// A band behind each layer, on the GPUs that it is on, with its number in the margin; where stages work at the
+/// same time there is room for one. The others are returned with their first row, to be named there.
+fn bands(svg: &mut Svg, graph: &Graph, levels: &[usize], width: f64) -> BTreeMap<Layer, usize> {
+    // first and last GPU, first and last row
+    let mut bands: BTreeMap<Layer, (u32, u32, usize, usize)> = BTreeMap::new();
     for (node, level) in graph.nodes.iter().zip(levels) {
-        if let Some(layer) = node.layer {
-            let row = rows.entry((node.microbatch, layer)).or_insert((*level, *level));
-            *row = (row.0.min(*level), row.1.max(*level));
+        if let (Some(layer), Some(first), Some(last)) =
+            (node.layer, node.gpus.iter().min(), node.gpus.iter().max())
+        {
+            let band = bands.entry((node.microbatch, layer)).or_insert((*first, *last, *level, *level));
+            *band = (band.0.min(*first), band.1.max(*last), band.2.min(*level), band.3.max(*level));
         }
     }
-    for ((microbatch, layer), (first, last)) in rows {
+    let last_gpu = bands.values().map(|band| band.1).max().unwrap_or(0);
+    let mut in_order: Vec<_> = bands.into_iter().collect();
+    in_order.sort_by_key(|(layer, (gpu, ..))| (*gpu, *layer));
+    let (mut named, mut unnamed): (Vec<(usize, usize)>, _) = (Vec::new(), BTreeMap::new());
+    for ((microbatch, layer), (first_gpu, end_gpu, first, last)) in in_order {
         let y = TOP + ROW * first as f64 - 3.0;
         let height = ROW * (last - first + 1) as f64;
         let fill = if layer % 2 == 0 { "#f4f5f7" } else { "#fbfbfc" };
-        svg.rect([10.0, y, width - 20.0, height], &format!("fill=\"{fill}\""));
+        let alone = named.iter().all(|(from, to)| last < *from || *to < first);
+        let left = if alone { 10.0 } else { column(first_gpu) - COLUMN / 2.0 };
+        let right = if end_gpu == last_gpu { width - 10.0 } else { column(end_gpu) + COLUMN / 2.0 };
+        svg.rect([left, y, right - left, height], &format!("fill=\"{fill}\""));
+        if !alone {
+            unnamed.insert((microbatch, layer), first);
+            continue;
+        }
+        named.push((first, last));
         svg.text([16.0, y + 14.0], 10.0, "b", &format!("layer {layer}"));
         if microbatch > 0 {
             svg.text([16.0, y + 26.0], 9.0, "f", &format!("piece {microbatch}"));
         }
     }
+    unnamed
 }
 
 /// What the colours mean.
