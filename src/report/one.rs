@@ -9,6 +9,7 @@ use super::{WIDTH, bar, clip, interval, machine, three_seconds, with_error};
 use crate::cost::Estimate;
 use crate::dag::Part;
 use crate::evaluate::Evaluation;
+use crate::occupancy::{Occupancy, occupancy};
 use crate::source::Source;
 use crate::units::{grouped, human_bytes};
 use crate::whatif::{self, Lever};
@@ -126,6 +127,14 @@ fn write_split(out: &mut String, e: &Evaluation) -> std::fmt::Result {
         percent(gemm, whole).trim(),
         percent(mem, whole).trim(),
         percent(comm, whole).trim()
+    )?;
+    let Occupancy { products, memory, communication, bubble, idle } = occupancy(e);
+    let [products, memory, communication, bubble, idle] =
+        [products, memory, communication, bubble, idle].map(|share| format!("{:.0} %", share * 100.0));
+    writeln!(
+        out,
+        "GPUs' time       products {products}, memory-bound {memory}, communication {communication}, bubble \
+         {bubble}, idle {idle}"
     )
 }
 

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 const SILENCE: Duration = Duration::from_secs(120);
 
 const FLAGS: &str = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync \
-                     --disable-background-networking --disable-component-update --remote-debugging-pipe";
+                     --disable-background-networking --disable-component-update \
+                     --disable-dev-shm-usage --remote-debugging-pipe";
 
 pub struct Browser {
     process: Child,
@@ -28,7 +29,7 @@ pub struct Browser {
 
 impl Browser {
     /// The one that $CHROMIUM names, or one under a usual name; `None`, with a word on stderr, where there is
-    /// none.
+    /// none that starts.
     pub fn open() -> Option<Self> {
         let named = std::env::var("CHROMIUM").ok();
         let usual = ["chromium", "chromium-browser", "google-chrome"].map(str::to_owned);
@@ -65,6 +66,10 @@ impl Browser {
         let (session, complaints) = (None, Vec::new());
         let mut browser =
             Browser { process, input, answers, session, calls: 0, complaints, _profile: profile };
+        if browser.try_call("Browser.getVersion", json!({})).is_none() {
+            eprintln!("skipped: {name} does not start");
+            return None;
+        }
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = browser.call("Target.attachToTarget", attach);
@@ -75,32 +80,36 @@ impl Browser {
         Some(browser)
     }
 
-    fn hear(&mut self) -> Value {
-        let message = self.answers.recv_timeout(SILENCE).expect("the browser is silent");
+    /// The next message; `None` when the browser is gone, or silent for too long.
+    fn hear(&mut self) -> Option<Value> {
+        let message = self.answers.recv_timeout(SILENCE).ok()?;
         if let Some("Runtime.exceptionThrown" | "Runtime.consoleAPICalled" | "Log.entryAdded") =
             message["method"].as_str()
         {
             self.complaints.push(message["params"].clone());
         }
-        message
+        Some(message)
     }
 
-    /// Sends one command and waits for its result.
-    pub fn call(&mut self, method: &str, params: Value) -> Value {
+    fn try_call(&mut self, method: &str, params: Value) -> Option<Value> {
         self.calls += 1;
         let mut message = json!({ "id": self.calls, "method": method, "params": params });
         if let Some(session) = &self.session {
             message["sessionId"] = session.as_str().into();
         }
-        let input = self.input.as_mut().unwrap();
-        input.write_all(format!("{message}\0").as_bytes()).unwrap();
+        self.input.as_mut()?.write_all(format!("{message}\0").as_bytes()).ok()?;
         loop {
-            let mut answer = self.hear();
+            let mut answer = self.hear()?;
             if answer["id"] == self.calls {
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return answer["result"].take();
+                return Some(answer["result"].take());
             }
         }
+    }
+
+    /// Sends one command and waits for its result.
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|| panic!("{method}: the browser is silent"))
     }
 
     /// Opens a file in a window of this many pixels, and waits until it is loaded.
@@ -110,7 +119,7 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", screen);
         self.complaints.clear();
         self.call("Page.navigate", json!({ "url": format!("file://{}", file.display()) }));
-        while self.hear()["method"] != "Page.loadEventFired" {}
+        while self.hear().expect("the browser is silent")["method"] != "Page.loadEventFired" {}
     }
 
     /// The value of an expression in the page; a promise's when it is kept.

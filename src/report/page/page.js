@@ -131,7 +131,7 @@ const plots = [];
 function plot(place, options, columns, says) {
   const axis = {stroke: () => ink('--faint'), grid: {stroke: () => ink('--grid'), width: 1}, ticks: {show: false}, filter: (u, at) => at, font: '11px ui-sans-serif,system-ui,sans-serif', labelFont: '11px ui-sans-serif,system-ui,sans-serif', labelSize: 16, size: 30};
   const made = new uPlot({
-    width: place.clientWidth, height: 300, padding: [12, 14, 0, 0], legend: {show: false},
+    width: place.clientWidth, height: 300, padding: [12, 24, 0, 0], legend: {show: false},
     cursor: {drag: {x: false, y: false}, y: false, points: {size: 9}}, ...options,
     axes: options.axes.map(own => ({...axis, ...own})),
     hooks: {...options.hooks, setCursor: [u => u.cursor.idx !== null && says(u.cursor.idx)]},
