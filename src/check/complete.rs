@@ -10,6 +10,8 @@ use crate::units::grouped;
 /// Steps of attention, from the layernorm to the residual add, without collectives.
 const ATTENTION: [&str; 7] = ["ln1", "qkv", "attn_scores", "attn_weights", "attn_output", "o_proj", "res1"];
 const FUSED_ATTENTION: [&str; 5] = ["ln1", "qkv", "attention", "o_proj", "res1"];
+const LATENT_ATTENTION: [&str; 9] =
+    ["ln1", "q_down", "q_norm", "q_up", "kv_down", "kv_norm", "attention", "o_proj", "res1"];
 const DENSE: [&str; 5] = ["ln2", "mlp_up", "mlp_act", "mlp_down", "res2"];
 /// The layernorm has another name where the experts stand alone.
 const EXPERTS: [&str; 5] = ["gate", "gate_topk", "permute", "expert_agg", "res2"];
@@ -29,7 +31,11 @@ pub(super) fn complete(graph: &Graph) -> Verdict {
     // a row more for each expert of each layer, micro-batch and GPU at most
     let slack = if facts.experts > 0 { graph.nodes.len() as u128 } else { 1 };
     let row = 4 * u128::from(facts.hidden) * u128::from(facts.ffn);
-    if !(flops == expected || (facts.experts > 0 && rounds_up_to(flops, expected, slack * row))) {
+    // what makes latent vectors stands on every GPU of a tensor group
+    let latent = 2 * u128::from(facts.layers) * u128::from(facts.tokens()) * facts.latents();
+    let replicated = flops > expected && latent > 0 && (flops - expected).is_multiple_of(latent);
+    if !(flops == expected || replicated || (facts.experts > 0 && rounds_up_to(flops, expected, slack * row)))
+    {
         let what = format!("{} FLOPs over all GPUs, the model has {}", grouped(flops), grouped(expected));
         offences.push(Offence::at("graph", what));
     }
@@ -65,7 +71,11 @@ fn layers(graph: &Graph, facts: &Facts, microbatch: u64, offences: &mut Vec<Offe
         let what = format!("the model has {} layers, this is layer {layer}", facts.layers);
         offences.push(Offence::of(nodes[0], what));
     }
-    let attention: &[&str] = if facts.fused { &FUSED_ATTENTION } else { &ATTENTION };
+    let attention: &[&str] = match (facts.mla[1], facts.fused) {
+        (1.., _) => &LATENT_ATTENTION,
+        (0, true) => &FUSED_ATTENTION,
+        (0, false) => &ATTENTION,
+    };
     for (layer, nodes) in &by_layer {
         let place = format!("layer {layer}{of}");
         steps(&place, nodes, attention, offences);

@@ -121,7 +121,11 @@ pub(super) fn collectives(graph: &Graph, offences: &mut Vec<Offence>) {
                     }
                     CollectiveKind::AllToAll => read.rows() * givers == written.rows() * takers,
                 };
-                rows && read.width() == written.width()
+                // what is cut along its columns is gathered along them
+                let columns = op.kind == CollectiveKind::AllGather
+                    && read.rows() == written.rows()
+                    && u128::from(read.width()) * givers == u128::from(written.width());
+                columns || (rows && read.width() == written.width())
             }
             _ => continue,
         };

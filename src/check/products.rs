@@ -18,7 +18,9 @@ pub(super) fn shapes(node: &Node, offences: &mut Vec<Offence>) {
     let mut say = |what: String| offences.push(Offence::of(node, what));
     if let [(Op::Attention(op), 1)] = node.ops.as_slice() {
         let queries = [op.batch, op.heads, op.seq_q, op.head_dim].map(u128::from).iter().product::<u128>();
-        if elements(0) != queries || written != queries {
+        // keys and values of latent attention differ in width, and the op has their mean
+        let latent = node.reads("q_rope").is_some();
+        if !latent && (elements(0) != queries || written != queries) {
             say(format!("attention over {queries} elements reads {} and writes {written}", elements(0)));
         }
         return;
@@ -44,7 +46,11 @@ pub(super) fn shapes(node: &Node, offences: &mut Vec<Offence>) {
     if written != result {
         return say(format!("the product {shown} makes m·n = {result} elements, it writes {written}"));
     }
-    let weights = gemms.iter().map(|(gemm, count)| count * sizes(gemm)[2] * sizes(gemm)[3]).sum::<u128>();
+    let of_weights = |(gemm, count): &(&Gemm, u128)| {
+        let [batch, _, k, n] = sizes(gemm);
+        count * batch * k * n
+    };
+    let weights = gemms.iter().map(of_weights).sum::<u128>();
     let operands = node.reads.iter().filter(|tensor| !tensor.is_kept()).count();
     match operands {
         // two activations; several query heads may share one key/value head

@@ -106,10 +106,14 @@ pub fn evaluate() -> ExitCode {
 }
 
 fn list() -> String {
-    let mut out = String::from("plans\n");
-    for (name, text) in plan::BUILT_IN {
-        if let Ok(plan) = Plan::parse(name, text) {
-            let _ = writeln!(out, "  {name:<16}{:>3} GPUs   {}", plan.gpus, plan.title);
+    let mut out = String::new();
+    for (title, plans) in [("plans", &plan::BUILT_IN[..]), ("plans of public models", &plan::PUBLIC[..])] {
+        let _ = writeln!(out, "{title}");
+        let width = plans.iter().map(|(name, _)| name.len() + 1).max().unwrap_or(0).max(16);
+        for (name, text) in plans {
+            if let Ok(plan) = Plan::parse(name, text) {
+                let _ = writeln!(out, "  {name:<width$}{:>3} GPUs   {}", plan.gpus, plan.title);
+            }
         }
     }
     out += "data sheets\n";

@@ -120,14 +120,15 @@ pub fn source(args: &SourceArgs) -> anyhow::Result<Source> {
 
 /// A built-in plan, or one from a file.
 pub fn read_plan(name: &str) -> anyhow::Result<Plan> {
-    if let Some((name, text)) = plan::BUILT_IN.iter().find(|(n, _)| *n == name) {
+    if let Some((name, text)) = plan::BUILT_IN.iter().chain(&plan::PUBLIC).find(|(n, _)| *n == name) {
         return Ok(Plan::parse(name, text)?);
     }
     if !name.ends_with(".toml") && !Path::new(name).exists() {
         if COMMANDS.contains(&name) {
             bail!("no plan \"{name}\"\n  the command {name} stands before all options: evaluate {name} …");
         }
-        let known = plan::BUILT_IN.map(|(name, _)| name).join(", ");
+        let known: Vec<&str> = plan::BUILT_IN.iter().chain(&plan::PUBLIC).map(|(name, _)| *name).collect();
+        let known = known.join(", ");
         bail!("no plan \"{name}\"\n  built in are {known}\n  your own is a file that ends in .toml");
     }
     let text = std::fs::read_to_string(name).with_context(|| format!("the plan {name} cannot be read"))?;

@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::attributes::{gpus_text, ops_text, tensors_text};
-use super::{Facts, Graph, Node};
+use super::header::write_facts;
+use super::{Graph, Node};
 use crate::dag::Kind;
-use crate::spec::Phase;
-
-/// What the plans leave out, and say so.
-const OUT_OF_SCOPE: &str = "embedding and LM head (no vocabulary is given)";
 
 /// GPUs that do the same: those that hold the same layers and, of them, the same steps. In the order of their
 /// first GPU.
@@ -92,47 +89,6 @@ fn write(out: &mut String, graph: &Graph, critical: &dyn Fn(usize) -> bool) -> s
         }
     }
     writeln!(out, "}}")
-}
-
-fn write_facts(out: &mut String, facts: &Facts) -> std::fmt::Result {
-    let Facts { layers, hidden, heads, kv_heads, head_dim, ffn, up_matrices, .. } = facts;
-    writeln!(
-        out,
-        "  graph [model_layers={layers}, hidden={hidden}, heads={heads}, kv_heads={kv_heads}, \
-         head_dim={head_dim}, ffn={ffn}, up_matrices={up_matrices}];"
-    )?;
-    let Facts { experts, top_k, batch, sequence, microbatches, fused, .. } = facts;
-    writeln!(
-        out,
-        "  graph [experts={experts}, top_k={top_k}, batch={batch}, sequence_length={sequence}, \
-         microbatches={microbatches}, fused_attention={}];",
-        u8::from(*fused)
-    )?;
-    let Facts { gpus, gpus_per_node, dtype, .. } = facts;
-    write!(out, "  graph [gpus={gpus}, gpus_per_node={gpus_per_node}, dtype={dtype}")?;
-    match facts.vocabulary {
-        0 => writeln!(out, ", out_of_scope=\"{OUT_OF_SCOPE}\"];")?,
-        entries => writeln!(out, ", vocabulary={entries}];")?,
-    }
-    if facts.dense_layers + facts.shared_experts + u64::from(facts.uneven) > 0 {
-        let Facts { dense_layers, dense_ffn, shared_experts, uneven, .. } = facts;
-        writeln!(
-            out,
-            "  graph [dense_layers={dense_layers}, dense_ffn={dense_ffn}, shared_experts={shared_experts}, \
-             uneven_routing={}];",
-            u8::from(*uneven)
-        )?;
-    }
-    if facts.phase != Phase::Prefill {
-        let Facts { phase, recompute, gradient_bytes, state_bytes, .. } = facts;
-        writeln!(
-            out,
-            "  graph [phase={}, recompute={}, gradient_bytes={gradient_bytes}, state_bytes={state_bytes}];",
-            phase.name(),
-            recompute.name()
-        )?;
-    }
-    Ok(())
 }
 
 fn write_node(out: &mut String, indent: &str, node: &Node, critical: bool) -> std::fmt::Result {

@@ -52,6 +52,9 @@ pub struct Facts {
     pub uneven: bool,
     /// What the backward pass computes again.
     pub recompute: Recompute,
+    /// Widths of multi-head latent attention: of the latent vectors of queries, and of keys and values, and of a
+    /// head without position, with it, and of values; zeros where there is none.
+    pub mla: [u64; 5],
     /// Bytes of gradient for each parameter; 0 but in training.
     pub gradient_bytes: u64,
     /// Bytes of the optimizer's state for each parameter that it updates.
@@ -106,7 +109,14 @@ impl Facts {
         let weights =
             layers * self.projections() + dense * self.mlp_matrices(self.dense_ffn) + routed * experts;
         let linear = 2 * tokens * weights;
-        let per_key = 4 * tokens * layers * u128::from(self.heads) * dim;
+        let [_, kv_rank, nope, rope, v] = self.mla.map(u128::from);
+        // twice the mean width of keys and values
+        let widths = match (kv_rank, self.phase) {
+            (0, _) => 2 * dim,
+            (_, Phase::Decode) => 2 * kv_rank + rope,
+            (_, Phase::Prefill | Phase::Train) => nope + rope + v,
+        };
+        let per_key = 2 * tokens * layers * u128::from(self.heads) * widths;
         let attention = per_key * sequence;
         let scored = if self.phase == Phase::Train { tokens } else { u128::from(self.batch) };
         let head = 2 * scored * hidden * u128::from(self.vocabulary);
@@ -129,8 +139,20 @@ impl Facts {
 
     /// Parameters of Q, K, V and the output projection.
     fn projections(&self) -> u128 {
+        let [q_rank, kv_rank, nope, rope, v] = self.mla.map(u128::from);
+        if kv_rank > 0 {
+            let [hidden, heads] = [self.hidden, self.heads].map(u128::from);
+            let of_heads = q_rank * (nope + rope) + kv_rank * (nope + v) + v * hidden;
+            return heads * of_heads + self.latents();
+        }
         let widths = u128::from(2 * self.heads + 2 * self.kv_heads);
         widths * u128::from(self.head_dim) * u128::from(self.hidden)
+    }
+
+    /// Parameters of the products that make latent vectors, which every GPU of a tensor group holds.
+    pub fn latents(&self) -> u128 {
+        let [q_rank, kv_rank, _, rope, _] = self.mla.map(u128::from);
+        u128::from(self.hidden) * (q_rank + kv_rank + rope)
     }
 
     /// Parameters of one MLP of a width.

@@ -9,6 +9,7 @@ mod attributes;
 mod dot;
 mod error;
 mod facts;
+mod header;
 mod lexer;
 mod read;
 mod shape;
@@ -39,9 +40,10 @@ impl Tensor {
         self.name == "cache"
     }
 
-    /// Whether it only comes along with something else, so that nobody need read it.
+    /// Whether nobody need read it: it comes along with something else, or is the gradient of what enters the
+    /// model.
     pub fn is_by_product(&self) -> bool {
-        self.name.ends_with("_mask")
+        self.name.ends_with("_mask") || self.name == "d_x"
     }
 }
 

@@ -6,15 +6,13 @@ use std::str::FromStr;
 
 use super::attributes::{gpus, ops, tensors};
 use super::error::DotError;
+use super::header::read_facts;
 use super::lexer::{Token, TokenKind, tokens};
-use super::{Cut, Edge, Facts, Graph, Node};
+use super::{Cut, Edge, Graph, Node};
 use crate::dag::Kind;
-use crate::dtype::Dtype;
 
-/// The bound of every size in a plan file too.
-const LARGEST: u64 = 1 << 20;
-
-type Attributes = BTreeMap<String, String>;
+/// Values by name.
+pub(super) type Attributes = BTreeMap<String, String>;
 
 /// Reads a graph in Graphviz's language, with the attributes that [`super::dot`] writes.
 ///
@@ -199,7 +197,7 @@ fn carried(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn number<T: FromStr>(attributes: &Attributes, key: &str) -> Result<Option<T>, String> {
+pub(super) fn number<T: FromStr>(attributes: &Attributes, key: &str) -> Result<Option<T>, String> {
     let Some(text) = attributes.get(key) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| format!("{key} = \"{text}\" is not a whole number"))
 }
@@ -243,50 +241,4 @@ fn read_node(id: &str, line: usize, attributes: &Attributes) -> Result<Node, Str
         writes: tensors(text("out"))?,
         ops: ops(text("ops"))?,
     })
-}
-
-/// The model; `None` where the graph has none of its attributes.
-fn read_facts(attributes: &Attributes) -> Result<Option<Facts>, String> {
-    if !attributes.contains_key("model_layers") {
-        return Ok(None);
-    }
-    let get = |key: &str| {
-        let value: Option<u64> = number(attributes, key)?;
-        match value {
-            None => Err(format!("the graph says model_layers but not {key}")),
-            Some(value) if value > LARGEST => Err(format!("{key} = {value} is beyond 1,048,576")),
-            Some(value) => Ok(value),
-        }
-    };
-    let or_zero = |key: &str| if attributes.contains_key(key) { get(key) } else { Ok(0) };
-    let word = |key: &str| attributes.get(key).map_or("", String::as_str);
-    let dtype = attributes.get("dtype").ok_or("the graph does not say its dtype")?;
-    let (experts, ffn) = (get("experts")?, get("ffn")?);
-    Ok(Some(Facts {
-        layers: get("model_layers")?,
-        hidden: get("hidden")?,
-        heads: get("heads")?,
-        kv_heads: get("kv_heads")?,
-        head_dim: get("head_dim")?,
-        ffn,
-        up_matrices: get("up_matrices")?,
-        experts,
-        top_k: get("top_k")?,
-        batch: get("batch")?,
-        sequence: get("sequence_length")?,
-        microbatches: get("microbatches")?,
-        fused: get("fused_attention")? != 0,
-        gpus: get("gpus")?,
-        gpus_per_node: get("gpus_per_node")?,
-        dtype: dtype.parse::<Dtype>().map_err(|e| e.to_string())?,
-        phase: word("phase").parse()?,
-        vocabulary: or_zero("vocabulary")?,
-        dense_layers: or_zero("dense_layers")?,
-        dense_ffn: if experts == 0 { ffn } else { or_zero("dense_ffn")? },
-        shared_experts: or_zero("shared_experts")?,
-        uneven: or_zero("uneven_routing")? != 0,
-        recompute: word("recompute").parse()?,
-        gradient_bytes: or_zero("gradient_bytes")?,
-        state_bytes: or_zero("state_bytes")?,
-    }))
 }

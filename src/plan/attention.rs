@@ -16,6 +16,10 @@ impl Writer<'_> {
         let Model { hidden, head_dim, .. } = *self.model;
         let tokens = self.share.all_tokens();
         let normed = self.normed(steps, "ln1", Tensor::X, Tensor::Ln1, Tensor::Ln1Whole);
+        if let Some(mla) = &self.model.mla {
+            self.latent(steps, mla, normed);
+            return self.projected(steps);
+        }
         let (q_width, kv_width) = (heads * head_dim, kv_heads * head_dim);
         let gemm = |n, count| (self.gemm(1, tokens, hidden, n), count);
         let qkv = match self.model.qkv {
@@ -23,7 +27,7 @@ impl Writer<'_> {
             Qkv::Separate if heads == kv_heads => vec![gemm(q_width, 3)],
             Qkv::Separate => vec![gemm(q_width, 1), gemm(kv_width, 2)],
         };
-        let (q, kv) = (self.of_heads(heads), self.of_heads(kv_heads));
+        let (q, kv) = (self.heads_of(heads), self.heads_of(kv_heads));
         steps.push(
             Step::on_gpu("qkv", Kind::Gemm, qkv)
                 .reads(normed, self.whole(hidden))
@@ -36,7 +40,15 @@ impl Writer<'_> {
             AttentionMode::Fused => steps.push(self.fused()),
             AttentionMode::Unfused => self.unfused(steps),
         }
-        let product = self.gemm(1, tokens, q_width, hidden);
+        self.projected(steps);
+    }
+
+    /// From the context of all heads to the first residual add.
+    fn projected(&self, steps: &mut Vec<Step>) {
+        let Share { heads, .. } = self.share;
+        let Model { hidden, head_dim, .. } = *self.model;
+        let (q, q_width) = (self.heads_of(heads), heads * head_dim);
+        let product = self.gemm(1, self.share.all_tokens(), q_width, hidden);
         steps.push(
             Step::on_gpu("o_proj", Kind::Gemm, vec![(product, 1)])
                 .reads(Tensor::Context, q)
@@ -60,12 +72,12 @@ impl Writer<'_> {
             head_dim: self.model.head_dim,
             dtype: self.dtype,
         });
-        let kv = self.of_heads(kv_heads);
+        let kv = self.heads_of(kv_heads);
         let step = Step::on_gpu("attention", Kind::Attention, vec![(op, 1)])
-            .reads(Tensor::Q, self.of_heads(heads))
+            .reads(Tensor::Q, self.heads_of(heads))
             .reads(Tensor::K, kv.clone())
             .reads(Tensor::V, kv)
-            .writes(Tensor::Context, self.of_heads(heads))
+            .writes(Tensor::Context, self.heads_of(heads))
             .holds(0, self.cut(Cut::Heads));
         self.with_cache(step, 2)
     }
@@ -76,7 +88,7 @@ impl Writer<'_> {
         let Model { head_dim, sequence, .. } = *self.model;
         let [rows, sharing] = self.rows();
         let batch = sequences * heads / sharing;
-        let (q, kv) = (self.of_heads(heads), self.of_heads(kv_heads));
+        let (q, kv) = (self.heads_of(heads), self.heads_of(kv_heads));
         let scores = Shape::new(&[sequences, heads, queries, sequence]);
         let cut = self.cut(Cut::Heads);
         let product = self.gemm(batch, rows, head_dim, sequence);
@@ -98,11 +110,15 @@ impl Writer<'_> {
             true => {
                 let drop = self.kernel(KernelKind::Copy, batch * rows, sequence, 1);
                 steps.push(
-                    Step::on_gpu("attn_dropout", Kind::Mem, vec![(drop, 1)])
-                        .reads(Tensor::Probs, scores.clone())
-                        .writes(Tensor::Dropped, scores.clone())
-                        .writes(Tensor::DroppedMask, masked(scores.clone()))
-                        .holds(0, cut),
+                    Step::on_gpu(
+                        "attn_dropout",
+                        Kind::Mem,
+                        vec![(self.mask_bytes(batch * rows, sequence), 1), (drop, 1)],
+                    )
+                    .reads(Tensor::Probs, scores.clone())
+                    .writes(Tensor::Dropped, scores.clone())
+                    .writes(Tensor::DroppedMask, masked(scores.clone()))
+                    .holds(0, cut),
                 );
                 Tensor::Dropped
             }
@@ -125,8 +141,13 @@ impl Writer<'_> {
     }
 
     /// The heads of the tokens that are computed.
-    fn of_heads(&self, heads: u64) -> Shape {
-        Shape::new(&[self.share.sequences, self.share.queries, heads, self.model.head_dim])
+    fn heads_of(&self, heads: u64) -> Shape {
+        self.of_heads(heads, self.model.head_dim)
+    }
+
+    /// Heads of a width, of the tokens that are computed.
+    pub fn of_heads(&self, heads: u64, width: u64) -> Shape {
+        Shape::new(&[self.share.sequences, self.share.queries, heads, width])
     }
 
     /// A step that reads keys or values (`tensors` = 1) or both (2) of all tokens so far. Those of the newest are

@@ -203,7 +203,11 @@ impl Deriving<'_> {
                 let copies = op.kind == KernelKind::Copy;
                 read = step.writes.iter().skip(usize::from(copies)).cloned().collect();
                 let chances = step.writes[0].0 == Tensor::Chances;
-                vec![moving(if copies || chances { two_rows } else { three_rows }, op)]
+                let mut ops = vec![moving(if copies || chances { two_rows } else { three_rows }, op)];
+                if copies {
+                    ops.insert(0, (mask_bytes(op), 1));
+                }
+                ops
             }
             KernelKind::GateTopk => {
                 read = step.writes.clone();
@@ -251,11 +255,18 @@ impl Deriving<'_> {
         let Some(mask) = step.writes.get(1) else { return };
         let change = &step.reads[1];
         let copy = Kernel { kind: KernelKind::Copy, ..*op };
-        let mut back = self.counterpart(step, "bwd", Kind::Mem, vec![(Op::Kernel(copy), 1)]);
+        let mut back =
+            self.counterpart(step, "bwd", Kind::Mem, vec![(mask_bytes(op), 1), (Op::Kernel(copy), 1)]);
         back.reads = vec![(held, step.writes[0].1.clone()), mask.clone()];
         self.held[change.0.index()] = Some(change.0.gradient());
         self.steps.push(back.writes(change.0.gradient(), change.1.clone()));
     }
+}
+
+/// The reading of a byte for each element, as a copy that moves as many bytes.
+fn mask_bytes(op: &Kernel) -> Op {
+    let cols = op.cols.div_ceil(2 * op.dtype.bytes());
+    Op::Kernel(Kernel { kind: KernelKind::Copy, cols, top_k: 1, ..*op })
 }
 
 fn back_ops(step: &Step) -> &[(Op, u64)] {

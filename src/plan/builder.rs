@@ -1,12 +1,15 @@
 //! Appends the steps of blocks to a graph.
 
 use super::prepared::{Prepared, PreparedWork};
+use super::recompute;
 use super::step::{Scope, Step};
 use super::team::{Group, Team};
 use super::tensor::Tensor;
 use super::writers::Writers;
 use crate::dag::{Dag, Kind, Lane, NameId, NodeId, Part, Tag, TooLarge, Work, WorkId};
 use crate::dtype::Dtype;
+use crate::op::{CollectiveKind, Op};
+use crate::spec::Overlap;
 
 /// A graph under construction.
 ///
@@ -16,8 +19,8 @@ pub(super) struct Builder {
     pub(super) dag: Dag,
     dtype: Dtype,
     pub gpus_per_node: u64,
-    /// Whether communication has a stream of its own.
-    overlap: bool,
+    /// What communication has a stream of its own.
+    overlap: Overlap,
     pub writers: Writers,
     /// The last node on each stream of each GPU.
     pub(super) last: Vec<[Option<NodeId>; 2]>,
@@ -42,7 +45,7 @@ struct Expert {
 }
 
 impl Builder {
-    pub fn new(gpus: u64, microbatches: u64, dtype: Dtype, gpus_per_node: u64, overlap: bool) -> Self {
+    pub fn new(gpus: u64, microbatches: u64, dtype: Dtype, gpus_per_node: u64, overlap: Overlap) -> Self {
         let gpus = gpus as u32;
         let mut dag = Dag::new(gpus, microbatches.min(u64::from(u32::MAX)) as u32);
         let free = dag.work(Work { kind: Kind::Recv, ops: Vec::new() });
@@ -234,7 +237,7 @@ impl Builder {
         gpus: &[u32],
         after: &mut Vec<NodeId>,
     ) -> Result<NodeId, TooLarge> {
-        let stream = self.stream(work);
+        let stream = self.stream(name, work);
         after.extend(gpus.iter().filter_map(|gpu| self.last[*gpu as usize][stream]));
         self.append(name, place, work, gpus, after)
     }
@@ -247,7 +250,7 @@ impl Builder {
         gpus: &[u32],
         after: &[NodeId],
     ) -> Result<NodeId, TooLarge> {
-        let stream = self.stream(work);
+        let stream = self.stream(name, work);
         let lane = self.lane(gpus, stream);
         let tag = Tag { name, layer: place.layer, microbatch: place.microbatch };
         let node = self.dag.push(tag, work, lane, after.iter().copied())?;
@@ -266,8 +269,18 @@ impl Builder {
     }
 
     /// The stream of a work on its GPUs.
-    fn stream(&self, work: WorkId) -> usize {
-        let part = self.dag.works()[work.index()].kind.part();
-        usize::from(self.overlap && part == Some(Part::Communication))
+    fn stream(&self, name: NameId, work: WorkId) -> usize {
+        let work = &self.dag.works()[work.index()];
+        let gathers = |(op, _): &(Op, u64)| match op {
+            Op::Collective(op) => op.kind == CollectiveKind::AllGather,
+            _ => false,
+        };
+        usize::from(match self.overlap {
+            Overlap::None => false,
+            Overlap::Regather => {
+                work.ops.iter().any(gathers) && self.dag.name_text(name).contains(recompute::AGAIN)
+            }
+            Overlap::All => work.kind.part() == Some(Part::Communication),
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::pipeline::{GATHER, GATHER_BACK};
 use super::role::{Role, roles};
 use super::step::{Hottest, Scope, Step};
 use super::tensor::Tensor;
@@ -27,9 +28,17 @@ pub fn describe(plan: &Plan, choice: &Choice, dag: &Dag) -> Graph {
     let mut nodes: Vec<Node> = dag.nodes().map(|node| of(node).node(dag, node)).collect();
     let mut edges = Vec::with_capacity(dag.edges());
     for to in dag.nodes() {
-        for from in dag.after(to) {
-            let (from, to) = (from.index(), to.index());
-            let carries = carried(&nodes[from], &nodes[to]);
+        let before = dag.after(to);
+        for from_id in before {
+            let (from, to) = (from_id.index(), to.index());
+            let mut carries = carried(&nodes[from], &nodes[to]);
+            // another one wrote it in place meanwhile, beside what the GPU was doing
+            carries.retain(|(written, _)| {
+                let rewrites = |other: &NodeId| {
+                    nodes[other.index()].writes(written).is_some() && dag.after(*other).contains(from_id)
+                };
+                !before.iter().any(rewrites)
+            });
             if nodes[to].kind == Some(Kind::Recv) {
                 nodes[from].peer = nodes[to].gpus.first().copied();
                 nodes[to].peer = nodes[from].gpus.first().copied();
@@ -59,7 +68,7 @@ fn facts(plan: &Plan, choice: &Choice, microbatches: u64) -> Facts {
         batch: model.batch,
         sequence: model.sequence,
         microbatches,
-        fused: choice.attention == AttentionMode::Fused,
+        fused: choice.attention == AttentionMode::Fused || model.mla.is_some(),
         gpus: plan.gpus,
         gpus_per_node: choice.gpus_per_node,
         dtype: choice.dtype,
@@ -70,6 +79,7 @@ fn facts(plan: &Plan, choice: &Choice, microbatches: u64) -> Facts {
         shared_experts: model.shared_experts,
         uneven: plan.hottest.is_some(),
         recompute: plan.train.map_or(Recompute::None, |train| train.recompute),
+        mla: model.mla.map_or([0; 5], |m| [m.q_rank, m.kv_rank, m.nope_dim, m.rope_dim, m.v_dim]),
         gradient_bytes: plan.train.map_or(0, |_| GRADIENT.bytes()),
         state_bytes: plan.train.map_or(0, |train| train.optimizer.state_bytes()),
     }
@@ -150,6 +160,7 @@ impl<'a> Program<'a> {
             (Kind::Join, _) => {}
             (Kind::Send | Kind::Recv, Some(role)) => self.transfer(&mut node, role),
             (Kind::Mem, Some(_)) if name == OPTIMIZER => node.parameters = self.updated(roles),
+            (Kind::Collective, Some(role)) if name.starts_with(GATHER) => self.gathered(&mut node, role),
             (_, Some(_)) => match self.step(roles, node.layer, name) {
                 Some((step, expert)) => fill(&mut node, step, expert),
                 None => self.back(&mut node),
@@ -187,12 +198,30 @@ impl<'a> Program<'a> {
             None => Tensor::Out,
         };
         let message = match (&self.plan.layout, self.roles.last()) {
-            (Layout::Separated(_), Some(experts)) => &experts.entering,
-            _ => &role.entering,
+            (Layout::Separated(_), Some(experts)) => experts.entering.clone(),
+            _ => self.sent(role),
         };
-        node.writes = vec![named(tensor, message)];
-        let read = if node.kind == Some(Kind::Recv) { message } else { &role.entering };
+        let read = if node.kind == Some(Kind::Recv) { &message } else { &role.entering };
         node.reads = vec![named(tensor, read)];
+        node.writes = vec![named(tensor, &message)];
+    }
+
+    /// What a GPU sends to the next stage.
+    fn sent(&self, role: &Role) -> Shape {
+        match &self.plan.layout {
+            Layout::Pipeline(layout) if layout.scatter_sends => {
+                Shape::new(&[role.share.tokens.div_ceil(layout.tensor), self.plan.model.hidden])
+            }
+            _ => role.entering.clone(),
+        }
+    }
+
+    /// Shares that were sent, put together.
+    fn gathered(&self, node: &mut Node, role: &Role) {
+        let back = node.op.starts_with(GATHER_BACK);
+        let tensor = if back { Tensor::X.gradient() } else { Tensor::Out };
+        node.reads = vec![named(tensor, &self.sent(role))];
+        node.writes = vec![named(tensor, &role.entering)];
     }
 
     /// Parameters that the optimizer updates on a GPU.

@@ -6,7 +6,7 @@
 //! compared.
 
 use super::model::{Mlp, Model};
-use super::step::{Scope, Share, Step};
+use super::step::{Doing, Scope, Share, Step};
 use super::tensor::Tensor;
 use crate::dag::Kind;
 use crate::dtype::Dtype;
@@ -123,7 +123,19 @@ impl Writer<'_> {
             .reads(stream, self.stream())
             .reads(change, self.stream())
             .writes(to, self.stream());
-        if self.dropout { step.writes(mask, masked(self.stream())) } else { step }
+        match self.dropout {
+            false => step,
+            true => {
+                let written = self.mask_bytes(self.share.tokens, self.model.hidden);
+                let ops = vec![(written, 1), (add, 1)];
+                Step { doing: Doing::Ops(Kind::Mem, ops), ..step }.writes(mask, masked(self.stream()))
+            }
+        }
+    }
+
+    /// A byte for each element, read or written, as a copy that moves as many bytes.
+    pub fn mask_bytes(&self, rows: u64, cols: u64) -> Op {
+        self.kernel(KernelKind::Copy, rows, cols.div_ceil(2 * self.dtype.bytes()), 1)
     }
 
     /// Up, activation and down of an MLP of width `ffn`.

@@ -27,6 +27,9 @@ pub struct Pipeline {
     pub expert: u64,
     /// Whether the tokens are split over the tensor group outside attention and MLP.
     pub sequence_parallel: bool,
+    /// Whether the GPUs of a tensor group, which hold the same, send a share each, and the next stage gathers
+    /// them.
+    pub scatter_sends: bool,
 }
 
 /// GPUs `0 .. attention` do attention, the next `moe` GPUs the experts, for all layers.

@@ -27,6 +27,13 @@ pub struct Footprint {
     pub peak_bytes: u64,
 }
 
+impl Footprint {
+    /// The most live tensors at once.
+    pub const fn activation_bytes(&self) -> u64 {
+        self.peak_bytes.saturating_sub(self.weight_bytes + self.state_bytes + self.cache_bytes)
+    }
+}
+
 /// What each GPU holds when the plan runs as chosen.
 pub fn footprints(plan: &Plan, choice: &Choice) -> Vec<Footprint> {
     let share = plan.model.batch / plan.layout.replicas();

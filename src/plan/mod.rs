@@ -8,6 +8,7 @@ mod backward;
 mod builder;
 mod describe;
 mod experts;
+mod latent;
 mod layer;
 mod layout;
 mod lower;
@@ -32,10 +33,10 @@ pub use describe::describe;
 pub use layout::{Layout, Pipeline, Separated};
 pub use lower::{lower, lower_folded};
 pub use memory::{Footprint, footprints, max_sequences};
-pub use model::{Mlp, Model};
+pub use model::{Mla, Mlp, Model};
 
 use crate::dtype::Dtype;
-use crate::spec::{AttentionMode, Microbatches, Phase, PlanSpec, Schedule, SpecError, TrainSpec};
+use crate::spec::{AttentionMode, Microbatches, Overlap, Phase, PlanSpec, Schedule, SpecError, TrainSpec};
 
 /// The plans that are compiled in, in the order of the documents they come from.
 pub const BUILT_IN: [(&str, &str); 7] = [
@@ -46,6 +47,16 @@ pub const BUILT_IN: [(&str, &str); 7] = [
     ("helix", include_str!("../../plans/helix.toml")),
     ("ep16", include_str!("../../plans/ep16.toml")),
     ("moe-tp8-pp2", include_str!("../../plans/moe-tp8-pp2.toml")),
+];
+
+/// Example plans of public models that are compiled in, by name as the built-in ones.
+pub const PUBLIC: [(&str, &str); 6] = [
+    ("llama-3-70b-train", include_str!("../../plans/public/llama-3-70b-train.toml")),
+    ("llama-3-70b-decode", include_str!("../../plans/public/llama-3-70b-decode.toml")),
+    ("llama-3.1-405b-train", include_str!("../../plans/public/llama-3.1-405b-train.toml")),
+    ("llama-3.1-405b-decode", include_str!("../../plans/public/llama-3.1-405b-decode.toml")),
+    ("deepseek-v3-train", include_str!("../../plans/public/deepseek-v3-train.toml")),
+    ("deepseek-v3-decode", include_str!("../../plans/public/deepseek-v3-decode.toml")),
 ];
 
 /// A checked plan: every split is whole, every GPU has its place.
@@ -67,8 +78,8 @@ pub struct Plan {
     pub phase: Phase,
     /// The order of micro-batches in a pipeline.
     pub schedule: Schedule,
-    /// Whether communication has a stream of its own beside the products.
-    pub overlap: bool,
+    /// What communication has a stream of its own beside the products.
+    pub overlap: Overlap,
     /// How it is trained, in that phase.
     pub train: Option<TrainSpec>,
     /// The share of the routed tokens that goes to the most wanted expert, where it is not that of the others.

@@ -16,6 +16,8 @@ pub struct Model {
     pub kv_heads: u64,
     /// Width of a head.
     pub head_dim: u64,
+    /// Multi-head latent attention, in the place of Q, K and V.
+    pub mla: Option<Mla>,
     /// Whether Q, K and V are one product or three.
     pub qkv: Qkv,
     /// What follows attention.
@@ -36,6 +38,21 @@ pub struct Model {
     pub shared_experts: u64,
     /// The element type that the file asks for.
     pub dtype: Option<Dtype>,
+}
+
+/// Widths of multi-head latent attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mla {
+    /// Of the latent vector of queries.
+    pub q_rank: u64,
+    /// Of the latent vector of keys and values.
+    pub kv_rank: u64,
+    /// Of a head's queries and keys, without what turns with the position.
+    pub nope_dim: u64,
+    /// Of what turns with the position; one key for all heads.
+    pub rope_dim: u64,
+    /// Of a head's values.
+    pub v_dim: u64,
 }
 
 /// What follows attention in every layer.

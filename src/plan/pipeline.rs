@@ -9,6 +9,12 @@ use super::order::{Unit, order};
 use super::team::Team;
 use super::tensor::Tensor;
 use crate::dag::{Kind, NodeId, TooLarge};
+use crate::op::CollectiveKind;
+
+/// The names of the gathering of what was sent in shares.
+pub(super) const GATHER: &str = "gather";
+/// Likewise of gradients.
+pub(super) const GATHER_BACK: &str = "gather_grad";
 
 impl<'a> Lowering<'a> {
     /// All micro-batches through all parts; `program(u)` is that of micro-batch u.
@@ -115,7 +121,7 @@ pub(super) struct Run<'r, 'a> {
     /// The last micro-batch.
     pub last: u32,
     pub train: bool,
-    /// What was sent to a part and not yet taken: micro-batch, whether it is a gradient, and the arrivals.
+    /// What was sent to a part, or is the loss of the last, and not yet taken: micro-batch, whether it is a gradient, and the arrivals.
     arrivals: HashMap<(usize, u32, bool), Vec<NodeId>>,
 }
 
@@ -140,6 +146,10 @@ impl Run<'_, '_> {
             for (gpu, arrived) in gpus.iter().zip(arrivals) {
                 self.lowering.builder.writers.wrote(&[enters], *gpu, arrived);
             }
+            let sent = !unit.backward || part + 1 < self.layout.parts.len();
+            if self.layout.scatter_sends && sent {
+                self.gather(unit, program, enters)?;
+            }
         } else if !unit.backward {
             let builder = &mut self.lowering.builder;
             let input = builder.node("input", anywhere, free(Kind::Input), &[], &[])?;
@@ -163,11 +173,12 @@ impl Run<'_, '_> {
             builder.node("output", anywhere, free(Kind::Output), &[], &after)?;
         } else if self.lowering.plan.model.vocabulary.is_none() {
             // the loss is out of scope, but its gradient comes from somewhere
+            let mut losses = Vec::with_capacity(gpus.len());
             for gpu in gpus {
                 let after = builder.writers.of(gpu, Tensor::X).to_vec();
-                let loss = builder.node("loss", anywhere, free(Kind::Join), &[gpu], &after)?;
-                builder.writers.wrote(&[Tensor::Out.gradient()], gpu, loss);
+                losses.push(builder.node("loss", anywhere, free(Kind::Join), &[gpu], &after)?);
             }
+            self.arrivals.insert((part, u, true), losses);
         }
         Ok(())
     }
@@ -218,7 +229,8 @@ impl Run<'_, '_> {
             (1, parts) if parts == self.layout.pipeline => what.map(str::to_owned),
             _ => what.map(|name| format!("{name}_stage{part}")),
         };
-        let bytes = programs[program].roles[unit.part].entering.bytes(choice.dtype.bytes());
+        let whole = programs[program].roles[unit.part].entering.bytes(choice.dtype.bytes());
+        let bytes = if self.layout.scatter_sends { whole.div_ceil(self.layout.tensor) } else { whole };
         let place = Place { layer: None, microbatch: unit.microbatch };
         let [from, to] = [unit.part, part].map(|part| &self.teams[self.layout.stage(part)].gpus);
         let mut arrivals = Vec::with_capacity(to.len());
@@ -227,6 +239,22 @@ impl Run<'_, '_> {
             arrivals.push(builder.send(names, place, [*from, *to], bytes, tensor)?);
         }
         self.arrivals.insert((part, unit.microbatch, unit.backward), arrivals);
+        Ok(())
+    }
+
+    /// The shares that the GPUs of a tensor group were sent, put together.
+    fn gather(&mut self, unit: &Unit, program: usize, tensor: Tensor) -> Result<(), TooLarge> {
+        let Lowering { builder, programs, choice, .. } = &mut *self.lowering;
+        let bytes = programs[program].roles[unit.part].entering.bytes(choice.dtype.bytes());
+        let name = format!("{}_stage{}", if unit.backward { GATHER_BACK } else { GATHER }, unit.part);
+        let place = Place { layer: None, microbatch: unit.microbatch };
+        let groups = &self.teams[self.layout.stage(unit.part)].tensor_groups;
+        for group in groups {
+            let mut after = builder.all_writers(group.gpus.iter().copied(), tensor);
+            let what = (CollectiveKind::AllGather, bytes, choice.dtype);
+            let node = builder.collective_after(&name, place, what, group, groups.len(), &mut after)?;
+            group.gpus.iter().for_each(|gpu| builder.writers.wrote(&[tensor], *gpu, node));
+        }
         Ok(())
     }
 }

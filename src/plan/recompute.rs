@@ -6,6 +6,9 @@ use crate::graph::Shape;
 use crate::op::CollectiveKind;
 use crate::spec::Recompute;
 
+/// What the names of steps that run again end with.
+pub(super) const AGAIN: &str = "_again";
+
 /// The core of attention: little work, and most of the memory.
 const CORE: [&str; 4] = ["attn_scores", "attn_weights", "attn_dropout", "attn_output"];
 
@@ -55,7 +58,7 @@ impl Again {
             for i in &group.steps {
                 let step = &forward[*i];
                 steps.push(Step {
-                    name: format!("{}_again", step.name).into(),
+                    name: format!("{}{AGAIN}", step.name).into(),
                     parameters: 0,
                     ..step.clone()
                 });

@@ -30,6 +30,17 @@ tensors! {
     Q "q"
     K "k"
     V "v"
+    /// The latent vectors that queries, and keys and values, are made of.
+    QLatent "q_latent"
+    QNormed "q_normed"
+    KvLatent "kv_latent"
+    KvNormed "kv_normed"
+    /// What turns with the position.
+    QRope "q_rope"
+    KRope "k_rope"
+    /// Queries in the space of the keys' latent vectors, and what attention makes of these.
+    QAbsorbed "q_absorbed"
+    LatentContext "latent_ctx"
     /// Keys and values of earlier tokens, which are there from one pass to the next.
     Cache "cache"
     Scores "scores"

@@ -33,22 +33,35 @@ impl Builder {
         Ok(received)
     }
 
-    /// A collective of what the GPUs of a group hold, after all that they have done.
+    /// A collective of what the GPUs of each group hold, after all that they have done.
     pub fn after_all(
         &mut self,
         name: &str,
         place: Place,
-        (kind, bytes, dtype): (CollectiveKind, u64, Dtype),
+        what: (CollectiveKind, u64, Dtype),
         groups: &[Group],
     ) -> Result<(), TooLarge> {
         for group in groups {
-            let name = self.dag.name(name)?;
-            let name = self.numbered(name, group, groups.len())?;
-            let work = self.collective(kind, bytes.max(1), dtype, group);
             let mut after: Vec<NodeId> = group.gpus.iter().flat_map(|gpu| self.last(*gpu)).collect();
-            self.push(name, place, work, &group.gpus, &mut after)?;
+            self.collective_after(name, place, what, group, groups.len(), &mut after)?;
         }
         Ok(())
+    }
+
+    /// A collective of one of several groups, after `after`.
+    pub fn collective_after(
+        &mut self,
+        name: &str,
+        place: Place,
+        (kind, bytes, dtype): (CollectiveKind, u64, Dtype),
+        group: &Group,
+        groups: usize,
+        after: &mut Vec<NodeId>,
+    ) -> Result<NodeId, TooLarge> {
+        let name = self.dag.name(name)?;
+        let name = self.numbered(name, group, groups)?;
+        let work = self.collective(kind, bytes.max(1), dtype, group);
+        self.push(name, place, work, &group.gpus, after)
     }
 
     /// The name of a group's collective, with its first GPU where several groups do the same.

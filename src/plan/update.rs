@@ -102,9 +102,9 @@ impl Run<'_, '_> {
             true => parameters.divided(replicas, of_experts),
             false => parameters.all(),
         };
-        // the gradient is read, the state read and written, the weight written: as a copy of so many bytes
+        // priced as a copy that moves as many bytes
         let width = choice.dtype.bytes();
-        let bytes = GRADIENT.bytes() + 2 * train.optimizer.state_bytes() + width;
+        let bytes = train.optimizer.moved_bytes() + width;
         let hidden = plan.model.hidden;
         let rows = u128::from(updated) * u128::from(bytes);
         let rows = rows.div_ceil(u128::from(2 * width * hidden)).max(1);

@@ -91,7 +91,7 @@ fn gpu_entry(e: &Evaluation, graph: &Graph, stages: &[Vec<u32>], gpu: u32) -> Va
         ),
         "weight_bytes": figure(holds.weight_bytes, "B", "derived: parameters × bytes of the element type"),
         "activation_bytes": figure(
-            holds.peak_bytes - holds.weight_bytes, "B", "derived: most live at once in one layer, largest micro-batch"
+            holds.activation_bytes(), "B", "derived: most live at once in one layer, largest micro-batch"
         ),
         "communication_bytes": figure(
             sent, "B sent in a forward pass", "derived: bytes × ring traffic factor, and sends"

@@ -11,7 +11,8 @@ use crate::dag::Part;
 use crate::evaluate::Evaluation;
 use crate::occupancy::{Occupancy, occupancy};
 use crate::source::Source;
-use crate::units::{grouped, human_bytes};
+use crate::spec::Phase;
+use crate::units::{grouped, human_bytes, three_digits};
 use crate::whatif::{self, Lever};
 
 /// Beyond the first group of layers only ops with this share of the whole are shown, unless all are asked for.
@@ -198,16 +199,34 @@ fn write_gpus(out: &mut String, e: &Evaluation) -> std::fmt::Result {
 
 fn write_memory(out: &mut String, e: &Evaluation) -> std::fmt::Result {
     let fullest = e.fullest();
-    let activations = fullest.peak_bytes - fullest.weight_bytes;
-    let parts =
-        format!("weights {} · activations {}", human_bytes(fullest.weight_bytes), human_bytes(activations));
+    let parts = [
+        ("weights", Some(fullest.weight_bytes)),
+        ("gradients and state", Some(fullest.state_bytes).filter(|bytes| *bytes > 0)),
+        ("cache", Some(fullest.cache_bytes).filter(|bytes| *bytes > 0)),
+        ("activations", Some(fullest.activation_bytes())),
+    ];
+    let part = |(name, bytes): (&str, Option<u64>)| Some(format!("{name} {}", human_bytes(bytes?)));
+    let parts = parts.into_iter().filter_map(part).collect::<Vec<_>>().join(" · ");
+    // a third part has no room beside the bar
+    let apart = if fullest.state_bytes + fullest.cache_bytes > 0 { "\n                 " } else { "   " };
     let needs = human_bytes(fullest.peak_bytes);
     let Some(memory) = e.memory else {
-        return writeln!(out, "memory per GPU   {needs} (the device's size is not known)   {parts}");
+        return writeln!(out, "memory per GPU   {needs} (the device's size is not known){apart}{parts}");
     };
     let share = fullest.peak_bytes as f64 / memory.capacity_bytes as f64;
     let capacity = human_bytes(memory.capacity_bytes);
-    writeln!(out, "memory per GPU   {} {needs} of {capacity}   {parts}", bar(share, 14))?;
+    writeln!(out, "memory per GPU   {} {needs} of {capacity}{apart}{parts}", bar(share, 14))?;
+    if e.plan.phase == Phase::Decode {
+        let step = e.timeline.schedule.makespan;
+        let rate = e.plan.model.batch as f64 / step;
+        writeln!(
+            out,
+            "decoding         {} for each output token · {} tokens a second in all · {} a GPU",
+            e.makespan().seconds,
+            three_digits(rate),
+            three_digits(rate / e.plan.gpus as f64)
+        )?;
+    }
     if e.fits() == Some(true) {
         return Ok(());
     }

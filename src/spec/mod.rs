@@ -9,9 +9,9 @@ use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 
-pub use passes::{Optimizer, Phase, Recompute, Schedule, TrainSpec};
+pub use passes::{Optimizer, Overlap, Phase, Recompute, Schedule, TrainSpec};
 pub use plan::{
-    AttentionMode, ClusterSpec, Count, Microbatches, ModelSpec, MoeSpec, ParallelSpec, PlanSpec, Qkv,
+    AttentionMode, ClusterSpec, Count, Microbatches, MlaSpec, ModelSpec, MoeSpec, ParallelSpec, PlanSpec, Qkv,
 };
 pub use sheet::{LinkSpec, Sheet};
 

@@ -116,6 +116,36 @@ impl<'de> Deserialize<'de> for Schedule {
     }
 }
 
+/// What communication has a stream of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// None: all in line with the rest.
+    #[default]
+    None,
+    /// Only what the backward pass gathers again, beside the product that does not need it (arXiv 2205.05198,
+    /// section 4.2.2).
+    Regather,
+    /// All of it.
+    All,
+}
+
+impl<'de> Deserialize<'de> for Overlap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            All(bool),
+            Word(String),
+        }
+        match Raw::deserialize(deserializer) {
+            Ok(Raw::All(true)) => Ok(Overlap::All),
+            Ok(Raw::All(false)) => Ok(Overlap::None),
+            Ok(Raw::Word(word)) if word == "regather" => Ok(Overlap::Regather),
+            _ => Err(D::Error::custom("overlap is true, false or \"regather\"")),
+        }
+    }
+}
+
 /// How a plan is trained; only with `phase = "train"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -183,6 +213,15 @@ impl Optimizer {
     pub const fn state_bytes(self) -> u64 {
         match self {
             Optimizer::Adam => 12,
+            Optimizer::None => 0,
+        }
+    }
+
+    /// Bytes that a step moves for each parameter besides the weight that it writes: the gradient is read for
+    /// its norm, clipped in place and read again; the state is read and written.
+    pub const fn moved_bytes(self) -> u64 {
+        match self {
+            Optimizer::Adam => 4 + 2 * 4 + 4 + 2 * self.state_bytes(),
             Optimizer::None => 0,
         }
     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected};
 use toml::Spanned;
 
-use super::passes::{Phase, Schedule, TrainSpec};
+use super::passes::{Overlap, Phase, Schedule, TrainSpec};
 use crate::dtype::Dtype;
 
 /// A whole number and where it stands in the file.
@@ -30,9 +30,9 @@ pub struct PlanSpec {
     pub phase: Option<Spanned<Phase>>,
     /// The order of micro-batches in a pipeline; 1f1b if left out.
     pub schedule: Option<Spanned<Schedule>>,
-    /// Whether communication has a stream of its own beside the products; it has not if left out.
+    /// What communication has a stream of its own beside the products; none if left out.
     #[serde(default)]
-    pub overlap: bool,
+    pub overlap: Overlap,
     /// How it is trained; only with `phase = "train"`.
     pub train: Option<Spanned<TrainSpec>>,
     /// What is computed.
@@ -76,6 +76,24 @@ pub struct ModelSpec {
     pub dtype: Option<Dtype>,
     /// Experts instead of one MLP.
     pub moe: Option<MoeSpec>,
+    /// Multi-head latent attention instead of Q, K and V; always fused.
+    pub mla: Option<MlaSpec>,
+}
+
+/// Widths of multi-head latent attention.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlaSpec {
+    /// Of the latent vector of queries.
+    pub q_rank: Count,
+    /// Of the latent vector of keys and values, which is cached.
+    pub kv_rank: Count,
+    /// Of a head's queries and keys, without what turns with the position.
+    pub nope_dim: Count,
+    /// Of what turns with the position; one key for all heads, which is cached.
+    pub rope_dim: Count,
+    /// Of a head's values.
+    pub v_dim: Count,
 }
 
 /// A mixture of experts in the place of every MLP.
@@ -122,6 +140,9 @@ pub struct ParallelSpec {
     /// Whether the tokens are split over the tensor group outside attention and MLP.
     #[serde(default)]
     pub sequence_parallel: bool,
+    /// Whether GPUs that hold the same send a share of it each to the next stage, which gathers the shares.
+    #[serde(default)]
+    pub scatter_sends: bool,
     /// GPUs that do only attention; together with `moe_gpus`, and with nothing else.
     pub attention_gpus: Option<Count>,
     /// GPUs that do only experts.

@@ -3,7 +3,7 @@
 use super::Check;
 use crate::plan::layout::{Layout, Pipeline, Separated, deal};
 use crate::plan::model::Model;
-use crate::spec::{Count, MoeSpec, ParallelSpec, Phase, PlanSpec, Schedule, SpecError};
+use crate::spec::{Count, MoeSpec, Overlap, ParallelSpec, Phase, PlanSpec, Schedule, SpecError};
 
 impl Check<'_> {
     pub fn pipeline(&self, spec: &PlanSpec, model: &Model, gpus: u64) -> Result<Layout, SpecError> {
@@ -53,6 +53,7 @@ impl Check<'_> {
             data,
             expert,
             sequence_parallel,
+            scatter_sends: parallel.scatter_sends && tensor > 1 && !sequence_parallel,
         }))
     }
 
@@ -118,7 +119,10 @@ impl Check<'_> {
         let only = match (&spec.model.vocabulary, phase) {
             (Some(_), _) => Some("leave embedding and LM head out: take vocabulary out"),
             (None, Phase::Train) => Some("run forward passes: phase must be prefill or decode"),
-            (None, _) if spec.overlap => Some("take turns with their communication: take overlap out"),
+            (None, _) if model.mla.is_some() => Some("deal out heads of their own: take [model.mla] out"),
+            (None, _) if spec.overlap != Overlap::None => {
+                Some("take turns with their communication: take overlap out")
+            }
             (None, _) => None,
         };
         if let Some(only) = only {

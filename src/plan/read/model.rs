@@ -1,7 +1,7 @@
 //! The model of a plan file.
 
 use super::Check;
-use crate::plan::model::{Mlp, Model};
+use crate::plan::model::{Mla, Mlp, Model};
 use crate::spec::{ModelSpec, MoeSpec, Phase, SpecError};
 
 impl Check<'_> {
@@ -16,7 +16,24 @@ impl Check<'_> {
                 kv_heads
             }
         };
+        let mla = match &spec.mla {
+            None => None,
+            Some(mla) => {
+                if let Some(count) = spec.kv_heads.as_ref().or(spec.head_dim.as_ref()) {
+                    let message = "[model.mla] says how wide heads are: take kv_heads and head_dim out";
+                    return self.refuse(count, message.to_owned());
+                }
+                Some(Mla {
+                    q_rank: self.positive(&mla.q_rank, "q_rank")?,
+                    kv_rank: self.positive(&mla.kv_rank, "kv_rank")?,
+                    nope_dim: self.positive(&mla.nope_dim, "nope_dim")?,
+                    rope_dim: self.positive(&mla.rope_dim, "rope_dim")?,
+                    v_dim: self.positive(&mla.v_dim, "v_dim")?,
+                })
+            }
+        };
         let head_dim = match &spec.head_dim {
+            None if mla.is_some() => mla.map_or(0, |mla| mla.v_dim),
             None => self.split(&spec.hidden, "hidden", heads, "heads")?,
             Some(count) => self.positive(count, "head_dim")?,
         };
@@ -53,6 +70,7 @@ impl Check<'_> {
             heads,
             kv_heads,
             head_dim,
+            mla,
             qkv: spec.qkv,
             mlp,
             gated: spec.gated,
