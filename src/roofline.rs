@@ -6,7 +6,10 @@ use crate::spec::{self, LinkSpec, Sheet, SpecError};
 use crate::units::Seconds;
 
 /// The data sheets that are compiled in, with the source of every number.
-pub const BUILT_IN: [(&str, &str); 1] = [("h200-sxm", include_str!("../sheets/h200-sxm.toml"))];
+pub const BUILT_IN: [(&str, &str); 2] = [
+    ("h200-sxm", include_str!("../sheets/h200-sxm.toml")),
+    ("a100-sxm-80gb", include_str!("../sheets/a100-sxm-80gb.toml")),
+];
 
 /// The roofline of a data sheet.
 ///

@@ -157,7 +157,7 @@ fn tables_and_sheets_that_are_none_are_refused() {
         (files.add("empty.toml", ""), "missing field `name`"),
         (files.add("bytes.toml", b"\xff"), "UTF-8"),
         (folder, "no data sheet"),
-        ("h100".to_owned(), "built in (h200-sxm)"),
+        ("h100".to_owned(), "built in (h200-sxm, a100-sxm-80gb)"),
     ];
     for (sheet, message) in sheets {
         let error = evaluate(&["tp8-pp2", "--roofline", &sheet]).refusal();
