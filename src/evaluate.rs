@@ -7,7 +7,7 @@ use crate::plan::{self, Choice, Footprint, Plan};
 use crate::schedule::{self, Prices, Timeline, Unpriced};
 use crate::source::Source;
 use crate::spec::{AttentionMode, Microbatches, Schedule};
-use crate::units::NotATime;
+use crate::units::{NotATime, grouped};
 
 /// What the command line says instead of the plan's own words.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +20,12 @@ pub struct Overrides {
     pub attention: Option<AttentionMode>,
     /// The order of micro-batches in a pipeline.
     pub schedule: Option<Schedule>,
+    /// The most nodes that a graph may have, instead of [`MOST_NODES`].
+    pub most_nodes: Option<u64>,
 }
+
+/// Nodes that a graph may have where nobody allows more: about 1 GB, and seconds.
+pub const MOST_NODES: u64 = 20_000_000;
 
 /// Why a plan has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +100,23 @@ pub enum EvaluateError {
         plan: String,
         /// Which column is full.
         why: TooLarge,
+    },
+    /// The graph is larger than was to be expected of a few lines.
+    #[error(
+        "{plan}: {gpus} GPUs × {layers} layers × {microbatches} micro-batches are more than {} nodes\n  choose fewer \
+         micro-batches or layers, or allow it: --max-nodes {}", grouped((*most).into()), most.saturating_mul(10)
+    )]
+    TooManyNodes {
+        /// The plan.
+        plan: String,
+        /// GPUs.
+        gpus: u64,
+        /// Layers of the model.
+        layers: u64,
+        /// In how many pieces the batch is cut.
+        microbatches: u64,
+        /// Nodes that are allowed.
+        most: u64,
     },
     /// The times add up beyond every bound.
     #[error("{plan}: the makespan is not finite: {why}")]
@@ -231,7 +253,17 @@ pub fn evaluate(plan: Plan, source: &Source, overrides: &Overrides) -> Result<Ev
         let (asked, stages, schedule) = (choice.microbatches, plan.rounds(), plan.schedule);
         return Err(EvaluateError::Rounds { plan: name(), asked, stages, schedule, remedy });
     }
-    let dag = plan::lower(&plan, &choice).map_err(|why| EvaluateError::TooLarge { plan: name(), why })?;
+    let most = overrides.most_nodes.unwrap_or(MOST_NODES);
+    let dag = plan::lower_within(&plan, &choice, most).map_err(|why| match why {
+        TooLarge("nodes") if most < u64::from(u32::MAX) => EvaluateError::TooManyNodes {
+            plan: name(),
+            gpus: plan.gpus,
+            layers: plan.model.layers,
+            microbatches: choice.microbatches,
+            most,
+        },
+        why => EvaluateError::TooLarge { plan: name(), why },
+    })?;
     let prices = schedule::price(&dag, source)
         .map_err(|unpriced| EvaluateError::Unpriced { plan: name(), unpriced })?;
     let timeline =

@@ -16,7 +16,7 @@ use crate::spec::{AttentionMode, Microbatches, Schedule};
 const DEFAULT_SHEET: &str = "h200-sxm";
 
 /// The subcommands of `evaluate`: behind an option they would read as plans.
-const COMMANDS: [&str; 5] = ["list", "formula", "time", "check", "explain"];
+const COMMANDS: [&str; 6] = ["list", "formula", "time", "check", "explain", "validate"];
 
 /// Where times come from.
 #[derive(Args)]
@@ -50,6 +50,9 @@ pub struct ChoiceArgs {
     /// The order of micro-batches in a pipeline: gpipe, 1f1b, or interleaved:3 for 3 parts on every stage
     #[arg(long)]
     pub schedule: Option<Schedule>,
+    /// Allow a graph of more than 20 million nodes, but no more than this
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_nodes: Option<u64>,
 }
 
 impl ChoiceArgs {
@@ -59,6 +62,7 @@ impl ChoiceArgs {
             dtype: source.dtype,
             microbatches: self.microbatches,
             schedule: self.schedule,
+            most_nodes: self.max_nodes,
             attention: self.attention.map(|mode| match mode {
                 AttentionArg::Fused => AttentionMode::Fused,
                 AttentionArg::Unfused => AttentionMode::Unfused,

@@ -29,6 +29,8 @@ pub struct Dag {
     name_ids: HashMap<String, NameId>,
     gpus: u32,
     microbatches: u32,
+    /// Nodes that it may have; none for as many as can be counted.
+    most: Option<u32>,
 }
 
 /// More nodes, edges, names or layers than the graph's columns can count, or than memory takes.
@@ -49,12 +51,17 @@ impl Dag {
         dag
     }
 
+    /// Refuses more nodes than this.
+    pub fn limit(&mut self, nodes: u64) {
+        self.most = u32::try_from(nodes).ok();
+    }
+
     /// Room for `nodes` more nodes and `edges` more edges, so that appending does not copy.
     ///
     /// # Errors
     /// When the graph could not count them, or there is no memory for them.
     pub fn reserve(&mut self, nodes: usize, edges: usize) -> Result<(), TooLarge> {
-        if nodes.saturating_add(self.len()) > u32::MAX as usize {
+        if nodes.saturating_add(self.len()) > self.most.unwrap_or(u32::MAX) as usize {
             return Err(TooLarge("nodes"));
         }
         if edges.saturating_add(self.edges()) > u32::MAX as usize {
@@ -124,6 +131,9 @@ impl Dag {
         after: impl IntoIterator<Item = NodeId>,
     ) -> Result<NodeId, TooLarge> {
         let id = u32::try_from(self.work.len()).map_err(|_| TooLarge("nodes"))?;
+        if self.most.is_some_and(|most| id >= most) {
+            return Err(TooLarge("nodes"));
+        }
         let first = self.after.len();
         self.after.extend(after);
         self.after[first..].sort_unstable();

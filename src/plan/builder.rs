@@ -53,6 +53,11 @@ impl Builder {
         Builder { dag, dtype, gpus_per_node, overlap, writers, last, free, scratch }
     }
 
+    /// Refuses more nodes than this.
+    pub fn limit(&mut self, nodes: u64) {
+        self.dag.limit(nodes);
+    }
+
     /// Room for `times` as much as there is already, and `serial` edges.
     pub fn reserve(&mut self, times: u64, serial: u64) -> Result<(), TooLarge> {
         let much = |n: usize| n.saturating_mul(times as usize);

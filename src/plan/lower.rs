@@ -18,7 +18,15 @@ use crate::dag::{Dag, Kind, TooLarge, Work};
 /// # Errors
 /// When the graph would be larger than its ids can count.
 pub fn lower(plan: &Plan, choice: &Choice) -> Result<Dag, TooLarge> {
-    whole_or_folded(plan, choice, false)
+    whole_or_folded(plan, choice, false, u64::MAX)
+}
+
+/// [`lower`], and no more than `most` nodes.
+///
+/// # Errors
+/// When the graph would be larger than that.
+pub fn lower_within(plan: &Plan, choice: &Choice, most: u64) -> Result<Dag, TooLarge> {
+    whole_or_folded(plan, choice, false, most)
 }
 
 /// Lowers a plan to a graph with one GPU for all that do the same at the same time: the first of each stage of
@@ -27,10 +35,10 @@ pub fn lower(plan: &Plan, choice: &Choice) -> Result<Dag, TooLarge> {
 /// # Errors
 /// When the graph would be larger than its ids can count.
 pub fn lower_folded(plan: &Plan, choice: &Choice) -> Result<Dag, TooLarge> {
-    whole_or_folded(plan, choice, true)
+    whole_or_folded(plan, choice, true, u64::MAX)
 }
 
-fn whole_or_folded(plan: &Plan, choice: &Choice, fold: bool) -> Result<Dag, TooLarge> {
+fn whole_or_folded(plan: &Plan, choice: &Choice, fold: bool, most: u64) -> Result<Dag, TooLarge> {
     let share = plan.model.batch / plan.layout.replicas();
     let copies = choice.microbatches.clamp(1, share.max(1));
     let mut graph = Lowering {
@@ -39,6 +47,7 @@ fn whole_or_folded(plan: &Plan, choice: &Choice, fold: bool) -> Result<Dag, TooL
         builder: Builder::new(plan.gpus, copies, choice.dtype, choice.gpus_per_node, plan.overlap),
         programs: Vec::new(),
     };
+    graph.builder.limit(most);
     // the first micro-batches take one sequence more where the batch does not divide
     let (size, larger) = (share / copies, share % copies);
     if larger > 0 {

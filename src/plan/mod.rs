@@ -31,7 +31,7 @@ mod writers;
 
 pub use describe::describe;
 pub use layout::{Layout, Pipeline, Separated};
-pub use lower::{lower, lower_folded};
+pub use lower::{lower, lower_folded, lower_within};
 pub use memory::{Footprint, footprints, max_sequences};
 pub use model::{Mla, Mlp, Model};
 

@@ -75,9 +75,19 @@ fn what_goes_to_experts_must_be_countable() {
 fn a_graph_beyond_all_memory_is_refused() {
     let files = Files::new();
     let file = files.add("deep.toml", largest(&[("mlp", "ffn = 1048576"), ("layers", "65534")]));
-    let error = evaluate(&[&file, "--roofline", "h200-sxm", "--microbatches", "auto"]).refusal();
+    let auto = ["--roofline", "h200-sxm", "--microbatches", "auto"];
+    let error = evaluate(&[&[file.as_str()][..], &auto].concat()).refusal();
+    assert!(error.contains("65534 layers × 1048576 micro-batches are more than 20,000,000 nodes"), "{error}");
+    assert!(error.contains("fewer micro-batches or layers, or allow it: --max-nodes"), "{error}");
+    let most = ["--max-nodes", "9999999999"];
+    let error = evaluate(&[&[file.as_str()][..], &auto, &most].concat()).refusal();
     assert!(error.contains("more nodes than a graph can hold"), "{error}");
     assert!(error.contains("fewer micro-batches or layers"), "{error}");
+    // 1586 nodes
+    let least = ["tp8-pp2", "--roofline", "h200-sxm", "--max-nodes"];
+    evaluate(&[&least[..], &["1586"]].concat()).answer();
+    let error = evaluate(&[&least[..], &["1585"]].concat()).refusal();
+    assert!(error.contains("16 GPUs × 16 layers × 1 micro-batches are more than 1,585 nodes"), "{error}");
     let names = plan(&[("mlp", "[model.moe]\nexperts = 1048576\ntop_k = 1\nffn = 8")]);
     let error = evaluate(&[&files.add("names.toml", names), "--roofline", "h200-sxm"]).refusal();
     assert!(error.contains("more names than a graph can hold"), "{error}");
@@ -90,7 +100,7 @@ fn a_graph_beyond_all_memory_is_refused() {
     ]);
     let file = files.add("separated.toml", separated);
     let error = evaluate(&[&file, "--roofline", "h200-sxm", "--microbatches", MOST]).refusal();
-    assert!(error.contains("more nodes than a graph can hold"), "{error}");
+    assert!(error.contains("more than 20,000,000 nodes"), "{error}");
 }
 
 #[test]
@@ -176,4 +186,26 @@ fn a_formula_that_makes_no_sense_is_refused_with_a_caret() {
     }
     let missing = evaluate(&["formula", "/nowhere/plan.txt"]).refusal();
     assert!(missing.contains("/nowhere/plan.txt cannot be read"), "{missing}");
+}
+
+#[test]
+fn plans_as_editors_save_them() {
+    let files = Files::new();
+    let marked = format!("\u{feff}{}", plan(&[]).replace('\n', "\r\n"));
+    evaluate(&[&files.add("marked.toml", marked), "--roofline", "h200-sxm"]).answer();
+    for (value, message) in [("nan", "line 7: "), ("inf", "line 7: "), ("4294967296", "line 7: ")] {
+        let file = files.add("layers.toml", plan(&[("layers", value)]));
+        let error = evaluate(&[&file, "--roofline", "h200-sxm"]).refusal();
+        assert!(error.contains(message), "{value}: {error}");
+    }
+    let zero =
+        evaluate(&[&files.add("zero.toml", plan(&[("gpus", "0")])), "--roofline", "h200-sxm"]).refusal();
+    assert!(zero.contains("line 3: gpus must be at least 1"), "{zero}");
+    // brackets within brackets, deep
+    let deep = format!("{}x = {}1{}\n", plan(&[]), "[".repeat(100_000), "]".repeat(100_000));
+    assert!(
+        evaluate(&[&files.add("deep.toml", deep), "--roofline", "h200-sxm"])
+            .refusal()
+            .contains("deep.toml: line")
+    );
 }
