@@ -14,8 +14,9 @@ fn whatever_is_missing_it_says_so_and_succeeds() {
         text
     };
     let line = |text: &str, name: &str| {
-        let found =
-            text.lines().find(|line| line.get(4..).is_some_and(|rest| rest.trim_start().starts_with(name)));
+        // behind the mark
+        let named = |line: &&str| line.trim_start().chars().skip(2).collect::<String>().starts_with(name);
+        let found = text.lines().find(named);
         found.unwrap_or_else(|| panic!("no line of {name}: {text}")).to_owned()
     };
     // without a PATH there is no mpirun, and without variables no launcher

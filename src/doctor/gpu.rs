@@ -28,8 +28,10 @@ pub(super) fn examine() -> Vec<Topic> {
         None => Finding::missing("driver", "measuring a GPU at all"),
     }];
     if devices.is_empty() {
-        let why = blind.map(|blind| format!(" ({blind})")).unwrap_or_default();
-        findings.push(Finding::missing("GPU", &format!("calibrate without --backend cpu{why}")));
+        // without a driver the reason is clear
+        let why = blind.filter(|_| findings.iter().any(|finding| finding.found.is_some()));
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        findings.push(Finding::missing("GPU", &format!("calibrate --backend cuda{why}")));
     }
     findings.extend((0..).zip(&devices).map(|(index, line)| Finding::there(&format!("GPU {index}"), line)));
     findings.extend(topology.map(|topology| Finding::there("topology", topology)));

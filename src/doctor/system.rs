@@ -29,14 +29,12 @@ pub(super) fn processor() -> Vec<Finding> {
         Some(governor) if governor == "performance" => Finding::there("clock", "governor performance"),
         Some(governor) => Finding::there("clock", format!("governor {governor}"))
             .but("times vary with the clock; performance keeps it up"),
-        None => {
-            Finding::missing("clock", "knowing whether the clock is held down: a virtual machine hides it")
-        }
+        None => Finding::missing("clock", "telling whether the clock is held down"),
     });
     if let Some(load) = text("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse::<f64>().ok()) {
         let found = Finding::there("load", format!("{load:.2} in the last minute"));
         findings.push(match load > 0.5 {
-            true => found.but("something else is running: times will come out too long"),
+            true => found.but("other work runs: times come out too long"),
             false => found,
         });
     }

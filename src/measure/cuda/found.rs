@@ -34,19 +34,15 @@ pub struct DevicesFound {
 
 /// Names by which the loader is asked, and what each library is for.
 const LIBRARIES: [(&str, &[&str], &str); 5] = [
-    ("libcuda", &["libcuda.so.1"], "measuring a GPU at all; it comes with NVIDIA's driver"),
+    ("libcuda", &["libcuda.so.1"], "all of it; it comes with NVIDIA's driver"),
     (
         "libcublasLt",
         &["libcublasLt.so.13", "libcublasLt.so.12"],
-        "matrix products of a GPU; add its folder to LD_LIBRARY_PATH",
+        "products; add its folder to LD_LIBRARY_PATH",
     ),
     ("libnvidia-ml", &["libnvidia-ml.so.1"], "clocks, throttling and other processes beside every sample"),
-    ("libnccl", &["libnccl.so.2", "libnccl.so"], "collectives among GPUs; add its folder to LD_LIBRARY_PATH"),
-    (
-        "libcudnn",
-        &["libcudnn.so.9", "libcudnn.so.8"],
-        "fused attention of a GPU; add its folder to LD_LIBRARY_PATH",
-    ),
+    ("libnccl", &["libnccl.so.2", "libnccl.so"], "collectives; add its folder to LD_LIBRARY_PATH"),
+    ("libcudnn", &["libcudnn.so.9", "libcudnn.so.8"], "fused attention; add its folder to LD_LIBRARY_PATH"),
 ];
 
 /// Asks the system's loader for each library.
