@@ -103,18 +103,14 @@ pub enum EvaluateError {
     },
     /// The graph is larger than was to be expected of a few lines.
     #[error(
-        "{plan}: {gpus} GPUs × {layers} layers × {microbatches} micro-batches are more than {} nodes\n  choose fewer \
-         micro-batches or layers, or allow it: --max-nodes {}", grouped((*most).into()), most.saturating_mul(10)
+        "{plan}: {size} are more than {} nodes\n  choose fewer micro-batches or layers, or allow it: --max-nodes {}",
+        grouped((*most).into()), most.saturating_mul(10)
     )]
     TooManyNodes {
         /// The plan.
         plan: String,
-        /// GPUs.
-        gpus: u64,
-        /// Layers of the model.
-        layers: u64,
-        /// In how many pieces the batch is cut.
-        microbatches: u64,
+        /// GPUs × layers × micro-batches.
+        size: String,
         /// Nodes that are allowed.
         most: u64,
     },
@@ -255,13 +251,11 @@ pub fn evaluate(plan: Plan, source: &Source, overrides: &Overrides) -> Result<Ev
     }
     let most = overrides.most_nodes.unwrap_or(MOST_NODES);
     let dag = plan::lower_within(&plan, &choice, most).map_err(|why| match why {
-        TooLarge("nodes") if most < u64::from(u32::MAX) => EvaluateError::TooManyNodes {
-            plan: name(),
-            gpus: plan.gpus,
-            layers: plan.model.layers,
-            microbatches: choice.microbatches,
-            most,
-        },
+        TooLarge("nodes") if most < u64::from(u32::MAX) => {
+            let (gpus, layers, pieces) = (plan.gpus, plan.model.layers, choice.microbatches);
+            let size = format!("{gpus} GPUs × {layers} layers × {pieces} micro-batches");
+            EvaluateError::TooManyNodes { plan: name(), size, most }
+        }
         why => EvaluateError::TooLarge { plan: name(), why },
     })?;
     let prices = schedule::price(&dag, source)

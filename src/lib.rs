@@ -32,5 +32,6 @@ pub mod spec;
 pub mod stats;
 pub mod table;
 pub mod units;
+pub mod validate;
 pub mod whatif;
 pub mod world;

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 10] = [
     &["graph"],
     &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import", "comparison"],
     &["source"],
-    &["calibrate", "check", "evaluate", "doctor"],
+    &["calibrate", "check", "evaluate", "doctor", "validate"],
     &["explain", "occupancy", "whatif"],
     &["report"],
     &["cli"],

@@ -32,7 +32,7 @@ use crate::table::Table;
 
 /// Seed of all random data, so that two runs work on the same numbers.
 #[cfg(any(feature = "cpu", feature = "cuda"))]
-const SEED: u64 = 1;
+pub(super) const SEED: u64 = 1;
 
 /// Measure real products, kernels, attention and collectives into a cost table with error bars.
 #[derive(Parser)]

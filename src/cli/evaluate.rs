@@ -14,6 +14,7 @@ use super::inputs::{
 };
 use super::inspect::{self, CheckArgs};
 use super::output::finish;
+use super::validate::ValidateArgs;
 use crate::cost::Cost;
 use crate::evaluate::{self as pipeline, Evaluation};
 use crate::formula::{self, Setting};
@@ -41,6 +42,8 @@ enum Command {
     Check(CheckArgs),
     /// The author's formula of a plan's runtime beside the corrected plan, term by term
     Explain(ExplainArgs),
+    /// Run one GPU's share of a plan for real on this machine, beside what its ops alone promise
+    Validate(ValidateArgs),
     /// Get_Time(m, k, n): one product of an m×k with a k×n matrix
     Time(TimeArgs),
 }
@@ -100,6 +103,7 @@ pub fn evaluate() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::List) => Ok(list()),
         Some(Command::Formula(args)) => formulas(args),
+        Some(Command::Validate(args)) => super::validate::validate(args),
         Some(Command::Time(args)) => time(args),
     };
     finish("evaluate", result)

@@ -13,6 +13,7 @@ mod keeping;
 mod output;
 mod progress;
 mod summary;
+mod validate;
 
 pub use calibrate::calibrate;
 pub use evaluate::evaluate;

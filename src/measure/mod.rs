@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
-use crate::op::Op;
+use crate::op::{Link, Op, P2p};
 use crate::stats::Summary;
 use crate::units::Seconds;
 
@@ -82,6 +82,35 @@ pub trait Backend {
     /// # Errors
     /// When the op is not supported, does not fit in memory, cannot run, or gives a wrong result.
     fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError>;
+
+    /// Makes ops ready that run one after the other on buffers of so many elements, which they share.
+    ///
+    /// # Errors
+    /// When an op is not supported, the buffers do not fit in memory, or the backend runs no chains.
+    fn chain(&mut self, links: &[ChainOp], _buffers: &[u64]) -> Result<Box<dyn Chain>, MeasureError> {
+        let op = links.first().map_or(Op::P2p(P2p { bytes: 1, link: Link::IntraNode }), |link| link.op);
+        Err(MeasureError::Unsupported { op, reason: format!("{} runs no chains of ops yet", self.name()) })
+    }
+}
+
+/// An op of a chain. What it reads or writes is a buffer's number and the first element there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainOp {
+    /// What runs.
+    pub op: Op,
+    /// Its operands in their order; none for ops of several ranks, which have buffers of their own.
+    pub reads: Vec<(usize, u64)>,
+    /// Where its result goes.
+    pub writes: Option<(usize, u64)>,
+}
+
+/// Ops that run one after the other.
+pub trait Chain {
+    /// Runs all of them once and returns how long each took, from the end of the one before to its own.
+    ///
+    /// # Errors
+    /// When one cannot run to its end.
+    fn run(&mut self) -> Result<Vec<Seconds>, MeasureError>;
 }
 
 /// An op with its buffers, checked and ready to be timed.

@@ -20,6 +20,7 @@ mod path_formula;
 mod perfetto;
 mod rows;
 mod svg;
+mod validate;
 
 pub use accuracy::{accuracy, accuracy_json};
 pub use artifacts::artifacts;
@@ -35,6 +36,7 @@ pub use one::one;
 pub use page::html;
 pub use path_formula::path_formula;
 pub use perfetto::perfetto;
+pub use validate::{validation, validation_json};
 
 use std::collections::BTreeSet;
 

@@ -103,6 +103,15 @@ impl Arena {
         (&self.inputs[from..from + inputs], &mut self.outputs[to..])
     }
 
+    /// A buffer of its own of `length` random elements.
+    pub fn random(&self, length: usize) -> Vec<f32> {
+        let mut buffer = Vec::with_capacity(length);
+        while buffer.len() < length {
+            buffer.extend_from_slice(&self.block[..BLOCK.min(length - buffer.len())]);
+        }
+        buffer
+    }
+
     /// At least `inputs` random elements for threads to share, and the place of the first to use.
     pub fn shared(&mut self, inputs: usize) -> (Arc<Vec<f32>>, usize) {
         self.grow_inputs(inputs + LINE);

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
+use super::Operands;
 use super::check::{Checked, all_written, compare, places, sum_error};
 use super::gemm::{Matrix, multiply_here};
 use super::rows::{exponentials, largest};
@@ -63,8 +64,15 @@ impl Fused {
         self.heads * self.seq_q * self.head_dim
     }
 
+    /// Q, K and V of all heads, where they lie one behind the other.
+    pub fn operands<'a>(&self, input: &'a [f32]) -> Operands<'a> {
+        let (q, rest) = input.split_at(self.heads * self.seq_q * self.head_dim);
+        let (k, v) = rest.split_at(self.heads * self.seq_kv * self.head_dim);
+        [q, k, v]
+    }
+
     /// Runs once.
-    pub fn run(&self, input: &[f32], output: &mut [f32]) {
+    pub fn run(&self, input: Operands<'_>, output: &mut [f32]) {
         let width = self.head_dim;
         output
             .par_chunks_mut(self.seq_q * width)
@@ -83,9 +91,16 @@ impl Fused {
     }
 
     /// The queries from `first` on, as many as `out` has rows.
-    fn run_block(&self, input: &[f32], head: usize, first: usize, out: &mut [f32], scratch: &mut Scratch) {
+    fn run_block(
+        &self,
+        input: Operands<'_>,
+        head: usize,
+        first: usize,
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         let width = self.head_dim;
-        let (q, k, v) = self.operands(input, head);
+        let (q, k, v) = self.of_head(input, head);
         let rows = out.len() / width;
         let q = Matrix::new(&q[first * width..], width);
         let scale = self.scale();
@@ -125,10 +140,8 @@ impl Fused {
     }
 
     /// Q, K and V of one head.
-    fn operands<'a>(&self, input: &'a [f32], head: usize) -> (&'a [f32], &'a [f32], &'a [f32]) {
+    fn of_head<'a>(&self, [q, k, v]: Operands<'a>, head: usize) -> (&'a [f32], &'a [f32], &'a [f32]) {
         let (query, key) = (self.seq_q * self.head_dim, self.seq_kv * self.head_dim);
-        let (q, rest) = input.split_at(self.heads * query);
-        let (k, v) = rest.split_at(self.heads * key);
         (&q[head * query..][..query], &k[head * key..][..key], &v[head * key..][..key])
     }
 
@@ -143,7 +156,7 @@ impl Fused {
         let width = self.head_dim;
         for place in places(CHECKED, self.heads * self.seq_q) {
             let (head, query) = (place / self.seq_q, place % self.seq_q);
-            let (q, k, v) = self.operands(input, head);
+            let (q, k, v) = self.of_head(self.operands(input), head);
             let q = &q[query * width..][..width];
             let (mut scores, mut widest) = (Vec::with_capacity(self.seq_kv), 0.0_f64);
             for key in k.chunks(width) {
@@ -186,7 +199,7 @@ mod tests {
         let attention = Fused::new(&op, 2);
         let input: Vec<f32> = (0..attention.inputs()).map(|i| (i as f32 * 0.7).sin()).collect();
         let mut output = vec![f32::NAN; attention.outputs()];
-        attention.run(&input, &mut output);
+        attention.run(attention.operands(&input), &mut output);
         attention.check(&input, &output).unwrap();
         for place in 0..output.len() {
             let right = output[place];

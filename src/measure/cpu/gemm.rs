@@ -3,6 +3,7 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::Operands;
 use super::check::{Checked, all_written, compare, places, sum_error};
 use crate::op::Gemm;
 
@@ -39,10 +40,15 @@ impl Product {
         self.batch * self.m * self.n
     }
 
-    /// Multiplies: `input` holds all A, then all B.
-    pub fn run(&self, input: &[f32], output: &mut [f32]) {
+    /// All A, and all B, where they lie one behind the other.
+    pub fn operands<'a>(&self, input: &'a [f32]) -> Operands<'a> {
+        let (a, b) = input.split_at(self.batch * self.m * self.k);
+        [a, b, &[]]
+    }
+
+    /// Multiplies all A by all B.
+    pub fn run(&self, [a, b, _]: Operands<'_>, output: &mut [f32]) {
         let Product { m, k, n, batch, threads } = *self;
-        let (a, b) = input.split_at(batch * m * k);
         let work = m * k * n;
         // Products too small to share go one to a thread.
         if batch >= threads && threads > 1 && batch * work >= SHARED && work < 64 * SHARED {
@@ -191,7 +197,7 @@ mod tests {
         let product = Product::new(&op, 2);
         let input = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
         let mut output = [f32::NAN; 4];
-        product.run(&input, &mut output);
+        product.run(product.operands(&input), &mut output);
         assert_eq!(output, [58.0, 64.0, 139.0, 154.0]);
         product.check(&input, &output).unwrap();
     }
@@ -202,7 +208,7 @@ mod tests {
         let product = Product::new(&op, 2);
         let input: Vec<f32> = (0..product.inputs()).map(|i| (i as f32 * 0.7).sin()).collect();
         let mut output = vec![f32::NAN; product.outputs()];
-        product.run(&input, &mut output);
+        product.run(product.operands(&input), &mut output);
         product.check(&input, &output).unwrap();
         for place in 0..output.len() {
             let right = output[place];

@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
+use super::Operands;
 use super::check::{Checked, all_written, compare, places, sum_error};
 use super::rows;
 use super::vector::vectorised;
@@ -60,17 +61,28 @@ impl Stream {
         if self.kind == KernelKind::GateTopk { 2 * self.top_k } else { self.cols }
     }
 
+    /// What it reads, where it lies one behind the other: the tensor, and what comes with it.
+    pub fn operands<'a>(&self, input: &'a [f32]) -> Operands<'a> {
+        let tensor = self.rows * self.cols;
+        let first = match self.kind {
+            KernelKind::Layernorm | KernelKind::Residual => tensor,
+            KernelKind::Unpermute => tensor * self.top_k,
+            _ => input.len(),
+        };
+        let (first, rest) = input.split_at(first);
+        [first, rest, &[]]
+    }
+
     /// Runs the kernel once.
-    pub fn run(&self, input: &[f32], output: &mut [f32]) {
-        let (cols, tensor) = (self.cols, self.rows * self.cols);
+    pub fn run(&self, [input, rest, _]: Operands<'_>, output: &mut [f32]) {
+        let cols = self.cols;
         match self.kind {
             KernelKind::Layernorm => {
-                let (x, weights) = input.split_at(tensor);
-                let (scale, shift) = weights.split_at(cols);
+                let (scale, shift) = rest.split_at(cols);
                 self.each_row(
                     output,
                     #[inline(always)]
-                    |row, out| rows::layernorm(&x[row * cols..][..cols], scale, shift, out),
+                    |row, out| rows::layernorm(&input[row * cols..][..cols], scale, shift, out),
                 );
             }
             KernelKind::Softmax => {
@@ -96,11 +108,10 @@ impl Stream {
                 },
             ),
             KernelKind::Residual => {
-                let (x, y) = input.split_at(tensor);
                 self.each_block(
                     output,
                     #[inline(always)]
-                    |at, out| rows::residual(&x[at..][..out.len()], &y[at..][..out.len()], out),
+                    |at, out| rows::residual(&input[at..][..out.len()], &rest[at..][..out.len()], out),
                 );
             }
             KernelKind::GateTopk => self.each_row_block(
@@ -124,7 +135,7 @@ impl Stream {
             KernelKind::Unpermute => self.each_row(
                 output,
                 #[inline(always)]
-                |row, out| rows::unpermute(self.parts(input, row), out),
+                |row, out| rows::unpermute(self.parts(input, rest, row), out),
             ),
             KernelKind::Copy => {
                 self.each_block(
@@ -167,8 +178,10 @@ impl Stream {
                 KernelKind::Permute => (f64::from(input[self.gathered[row] as usize * cols + col]), -1.0),
                 KernelKind::Copy => (f64::from(input[place]), -1.0),
                 KernelKind::Unpermute => {
-                    let terms =
-                        self.parts(input, row).map(|(weight, row)| f64::from(weight) * f64::from(row[col]));
+                    let [values, weights, _] = self.operands(input);
+                    let terms = self
+                        .parts(values, weights, row)
+                        .map(|(weight, row)| f64::from(weight) * f64::from(row[col]));
                     terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
                 }
             };
@@ -179,8 +192,12 @@ impl Stream {
     }
 
     /// The weights and rows that make up row `row` of an unpermuted output.
-    fn parts<'a>(&'a self, input: &'a [f32], row: usize) -> impl Iterator<Item = (f32, &'a [f32])> {
-        let (values, weights) = input.split_at(self.rows * self.top_k * self.cols);
+    fn parts<'a>(
+        &'a self,
+        values: &'a [f32],
+        weights: &'a [f32],
+        row: usize,
+    ) -> impl Iterator<Item = (f32, &'a [f32])> {
         let mine = row * self.top_k..(row + 1) * self.top_k;
         weights[mine.clone()]
             .iter()
@@ -268,7 +285,7 @@ mod tests {
             let kernel = Stream::new(&Kernel { kind, rows: 3, cols: 5, top_k, dtype: Dtype::F32 }, 2);
             let input: Vec<f32> = (0..kernel.inputs()).map(|i| (i as f32 * 0.7).sin()).collect();
             let mut output = vec![f32::NAN; kernel.outputs()];
-            kernel.run(&input, &mut output);
+            kernel.run(kernel.operands(&input), &mut output);
             kernel.check(&input, &output).unwrap();
             for place in 0..output.len() {
                 let right = output[place];

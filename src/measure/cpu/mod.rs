@@ -7,6 +7,7 @@
 mod arena;
 mod attention;
 mod barrier;
+mod chain;
 mod check;
 mod exchange;
 mod gemm;
@@ -27,7 +28,7 @@ use self::exchange::{Exchange, Pattern};
 use self::gemm::Product;
 use self::kernel::Stream;
 use self::team::{Lost, Team};
-use super::{Backend, Case, Clock, MeasureError, WallClock};
+use super::{Backend, Case, Chain, ChainOp, Clock, MeasureError, WallClock};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
 use crate::op::{CollectiveKind, KernelKind, Link, Op};
@@ -81,7 +82,7 @@ impl Cpu {
         let (inputs, outputs) = self.arena.buffers(slots.inputs(), slots.outputs());
         let (from, to) = (slots.input_of(inputs, 0), slots.output_of(outputs, 0));
         to.fill(f32::NAN);
-        work.run(from, to);
+        work.run(work.operands(from), to);
         work.check(from, to).map_err(|wrong| wrong_result(op, wrong))?;
         Ok(Box::new(Rotated { work, slots, slot: 0, inputs, outputs }))
     }
@@ -159,19 +160,31 @@ impl Backend for Cpu {
         if asked.max(cap_bytes.into()) + u128::from(self.arena.bytes()) > u128::from(available) {
             self.arena.clear();
         }
-        let threads = self.threads;
-        match op {
-            Op::Gemm(gemm) => self.prepare_work(op, Work::Gemm(Product::new(gemm, threads))),
-            Op::Kernel(kernel) => self.prepare_work(op, Work::Kernel(Stream::new(kernel, threads))),
-            Op::Attention(attention) => {
-                self.prepare_work(op, Work::Attention(Fused::new(attention, threads)))
-            }
-            Op::Collective(group) => self
-                .prepare_team(op, Exchange::new(Pattern::Collective(group.kind), group.bytes, group.ranks)),
-            Op::P2p(send) => self.prepare_team(op, Exchange::new(Pattern::Send, send.bytes, 2)),
+        match Work::of(op, self.threads) {
+            Some(work) => self.prepare_work(op, work),
+            None => self.prepare_team(op, exchange(op)),
         }
     }
+
+    fn chain(&mut self, links: &[ChainOp], buffers: &[u64]) -> Result<Box<dyn Chain>, MeasureError> {
+        for link in links {
+            supported(&link.op).map_err(|reason| MeasureError::Unsupported { op: link.op, reason })?;
+        }
+        chain::Linked::new(links, buffers, self.threads, &mut self.arena)
+            .map(|chain| Box::new(chain) as Box<dyn Chain>)
+    }
 }
+
+/// What the ranks of a collective or a send do.
+fn exchange(op: &Op) -> Exchange {
+    match op {
+        Op::Collective(group) => Exchange::new(Pattern::Collective(group.kind), group.bytes, group.ranks),
+        op => Exchange::new(Pattern::Send, u64::try_from(op.bytes()).unwrap_or(u64::MAX), 2),
+    }
+}
+
+/// What an op reads: up to three operands, those that there are not empty.
+type Operands<'a> = [&'a [f32]; 3];
 
 /// Whether this backend can run the op, apart from memory.
 fn supported(op: &Op) -> Result<(), String> {
@@ -222,7 +235,26 @@ impl Work {
         }
     }
 
-    fn run(&self, input: &[f32], output: &mut [f32]) {
+    /// An op with its sizes; `None` for one of several ranks.
+    fn of(op: &Op, threads: usize) -> Option<Work> {
+        match op {
+            Op::Gemm(op) => Some(Work::Gemm(Product::new(op, threads))),
+            Op::Kernel(op) => Some(Work::Kernel(Stream::new(op, threads))),
+            Op::Attention(op) => Some(Work::Attention(Fused::new(op, threads))),
+            Op::Collective(_) | Op::P2p(_) => None,
+        }
+    }
+
+    /// What the op reads, where it lies one behind the other.
+    fn operands<'a>(&self, input: &'a [f32]) -> Operands<'a> {
+        match self {
+            Work::Gemm(op) => op.operands(input),
+            Work::Kernel(op) => op.operands(input),
+            Work::Attention(op) => op.operands(input),
+        }
+    }
+
+    fn run(&self, input: Operands<'_>, output: &mut [f32]) {
         match self {
             Work::Gemm(op) => op.run(input, output),
             Work::Kernel(op) => op.run(input, output),
@@ -255,7 +287,7 @@ impl Case for Rotated<'_> {
         for _ in 0..runs {
             self.slot = (self.slot + 1) % self.slots.count;
             let input = self.slots.input_of(self.inputs, self.slot);
-            self.work.run(input, self.slots.output_of(self.outputs, self.slot));
+            self.work.run(self.work.operands(input), self.slots.output_of(self.outputs, self.slot));
         }
         Ok(Seconds::new(start.elapsed().as_secs_f64() / runs as f64).unwrap_or_default())
     }

@@ -1,6 +1,7 @@
 //! An op that is being measured, or was.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::event::{Event, Trouble};
 use super::log::Shared;
@@ -45,6 +46,19 @@ impl Case for LoggedCase<'_> {
         self.is_whole &= event.is_some();
         self.log.borrow_mut().fresh.extend(event);
         sample
+    }
+
+    fn once(&self) -> Duration {
+        let log = &mut *self.log.borrow_mut();
+        let fits = |event: &Event| if let Event::Once(nanos) = event { Some(*nanos) } else { None };
+        Duration::from_nanos(match &self.case {
+            None => log.next(fits, "the time of making ready").unwrap_or_default(),
+            Some(case) => {
+                let nanos = u64::try_from(case.once().as_nanos()).unwrap_or(u64::MAX);
+                log.fresh.push(Event::Once(nanos));
+                nanos
+            }
+        })
     }
 
     fn remarks(&self) -> String {

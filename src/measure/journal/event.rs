@@ -23,6 +23,9 @@ pub(super) enum Event {
     /// Runs of a sample, and the seconds of one of them.
     #[serde(rename = "s")]
     Sample(u64, f64),
+    /// Of the time that it took to make an op ready, what is not needed again, in nanoseconds.
+    #[serde(rename = "once")]
+    Once(u64),
     /// Remarks on the samples of an op.
     #[serde(rename = "flags")]
     Remarks(String),
