@@ -30,6 +30,8 @@ pub struct Order {
     pub ops: Vec<Op>,
     /// The families to measure; none for all.
     pub families: Vec<Family>,
+    /// Whether those are all.
+    pub only: bool,
     /// When the samples of one op in one pass are enough.
     pub sampling: Sampling,
     /// What measuring an op without work takes at most, in seconds.
@@ -42,7 +44,7 @@ pub struct Campaign {
     pub ops: Vec<Op>,
     /// Of these, the ops of plans in the sizes that can be run.
     pub of_plans: usize,
-    /// About how long it will take.
+    /// About how long it will take; 0 where that is not known.
     pub estimate: Duration,
     limits: Limits,
 }
@@ -73,6 +75,11 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
         estimate: Duration::ZERO,
         limits: Limits { passes: order.passes, sampling: order.sampling, ..Limits::default() },
     };
+    if order.only {
+        campaign.ops.clone_from(&order.ops);
+        campaign.limits.budget = order.budget;
+        return Ok(campaign);
+    }
     let mut seconds = 0.0;
     for (i, &dtype) in dtypes.iter().enumerate() {
         let speed = first_look(backend, order, dtype)?;
@@ -89,13 +96,14 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
             passes: order.passes,
             memory_bytes: backend.memory(),
             gpus: order.gpus,
+            gpus_per_node: backend.cluster(order.gpus).gpus_per_node.unwrap_or(order.gpus),
             dtype,
         };
         let wanted = needed(backend, order, dtype);
         // what the backend cannot run fits in no memory
         let need = |op: &Op| if backend.supports(op).is_ok() { backend.need(op) } else { u128::MAX };
         let mut bounds = bounds;
-        for op in order.ops.iter().filter(|op| op.dtype() == Some(dtype)) {
+        for op in order.ops.iter().filter(|op| op.dtype().is_none_or(|of| of == dtype)) {
             let cost = bounds.cost(op);
             if need(op) <= u128::from(bounds.memory_bytes) && cost <= bounds.budget_seconds {
                 bounds.budget_seconds -= cost;
@@ -197,10 +205,12 @@ fn needed(backend: &dyn Backend, order: &Order, dtype: Dtype) -> Vec<Op> {
 fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<Speed, MeasureError> {
     let product = |size| Op::Gemm(Gemm { m: size, k: size, n: size, batch: 1, dtype });
     let copy = |rows, cols| Op::Kernel(Kernel { kind: KernelKind::Copy, rows, cols, top_k: 1, dtype });
-    let ranks = order.gpus.max(2);
+    let cluster = backend.cluster(order.gpus);
+    let ranks = cluster.gpus.map_or(order.gpus, |there| there.min(order.gpus)).max(2);
+    let nodes = cluster.gpus_per_node.map_or(1, |each| ranks.div_ceil(each.max(1)));
     let reduce = |bytes| {
         let kind = CollectiveKind::AllReduce;
-        Op::Collective(Collective { kind, bytes, ranks, nodes: 1, dtype })
+        Op::Collective(Collective { kind, bytes, ranks, nodes, dtype })
     };
     let there = |op: Op| nearest(backend.ops(), op);
     let (gemm, large_gemm) = (there(product(512)), there(product(4096)));

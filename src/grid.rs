@@ -56,6 +56,8 @@ pub struct Bounds {
     pub memory_bytes: u64,
     /// The most devices in a group.
     pub gpus: u64,
+    /// Devices on one node.
+    pub gpus_per_node: u64,
     /// Element type of all ops.
     pub dtype: Dtype,
 }
@@ -260,19 +262,32 @@ fn of_family(family: Family, bounds: &Bounds) -> Vec<Op> {
         }
         Family::Collective => {
             for kind in CollectiveKind::ALL {
-                for ranks in [2, 4, 8, 16].into_iter().filter(|ranks| *ranks <= bounds.gpus) {
+                for (ranks, nodes) in groups(bounds) {
                     for bytes in message_sizes() {
-                        ops.push(Op::Collective(Collective { kind, bytes, ranks, nodes: 1, dtype }));
+                        ops.push(Op::Collective(Collective { kind, bytes, ranks, nodes, dtype }));
                     }
                 }
             }
         }
         Family::P2p => {
-            let sends = message_sizes().map(|bytes| Op::P2p(P2p { bytes, link: Link::IntraNode }));
-            ops.extend(sends.filter(|_| bounds.gpus > 1));
+            let inside = (bounds.gpus.min(bounds.gpus_per_node) > 1).then_some(Link::IntraNode);
+            let between = (bounds.gpus > bounds.gpus_per_node).then_some(Link::InterNode);
+            for link in [inside, between].into_iter().flatten() {
+                ops.extend(message_sizes().map(|bytes| Op::P2p(P2p { bytes, link })));
+            }
         }
     }
     ops
+}
+
+/// Ranks and nodes of groups: powers of two, up to 16 ranks on one node, and all there are over several.
+fn groups(bounds: &Bounds) -> Vec<(u64, u64)> {
+    let per_node = bounds.gpus_per_node.max(1);
+    let powers = |most: u64| (0..=10).map(|e| 1 << e).take_while(move |power| *power <= most);
+    let most = |nodes| if nodes == 1 { per_node.min(16) } else { per_node };
+    let on = |nodes| powers(most(nodes)).map(move |each| (nodes * each, nodes));
+    let all = powers(bounds.gpus.div_ceil(per_node)).flat_map(on);
+    all.filter(|(ranks, _)| (2..=bounds.gpus).contains(ranks)).collect()
 }
 
 /// 256 B to 1 GiB.

@@ -23,6 +23,7 @@ fn bounds() -> Bounds {
         passes: 3,
         memory_bytes: 1 << 32,
         gpus: 16,
+        gpus_per_node: 1024,
         dtype: Dtype::F32,
     }
 }

@@ -48,6 +48,9 @@ pub(super) struct Cli {
     /// repeated [default: all built-in plans]
     #[arg(long = "for", value_name = "PLAN|FILE")]
     pub plans: Vec<String>,
+    /// Measure nothing but the ops of the tables that --for names
+    #[arg(long, requires = "plans")]
+    pub only: bool,
     /// Element types, the most important first [default: bf16 on GPUs, f32 on processors]
     #[arg(long, value_delimiter = ',')]
     pub dtype: Vec<Dtype>,
@@ -57,6 +60,9 @@ pub(super) struct Cli {
     /// What a GPU's cache holds when an op begins
     #[arg(long, value_enum, default_value_t)]
     pub cache: CacheArg,
+    /// Give up when another rank has not come, or not answered, for so long
+    #[arg(long, value_parser = duration, default_value = "50s")]
+    pub deadline: Duration,
     /// Measure a GPU although another process computes on it
     #[arg(long)]
     pub allow_shared: bool,
@@ -79,9 +85,10 @@ impl Cli {
 #[cfg(feature = "cuda")]
 impl Cli {
     /// How a GPU is to be measured.
-    pub fn settings(&self, seed: u64) -> crate::measure::cuda::Settings {
+    pub fn settings(&self, device: i32, seed: u64) -> crate::measure::cuda::Settings {
         use crate::measure::cuda::{Cache, Policy, Settings};
         Settings {
+            device,
             cache: match self.cache {
                 CacheArg::Hot => Cache::Hot,
                 CacheArg::Cold => Cache::Cold,
@@ -189,6 +196,7 @@ pub(super) fn about(cli: &Cli) -> toml::Table {
         command += &format!(" --ops {family}");
     }
     command += if cli.append { " --append" } else { "" };
+    command += if cli.only { " --only" } else { "" };
     for dtype in &cli.dtype {
         command += &format!(" --dtype {dtype}");
     }

@@ -89,26 +89,7 @@ pub fn calibrate() -> ExitCode {
 
 #[cfg(feature = "cuda")]
 fn cuda(cli: &Cli) -> anyhow::Result<String> {
-    use anyhow::anyhow;
-
-    use crate::measure::cuda::{Cuda, Missing, Unavailable};
-
-    let order = order(cli, |_| true)?;
-    // a check is of all types, where none is named
-    let usual = if cli.check { Vec::new() } else { vec![Dtype::Bf16] };
-    let dtypes = if cli.dtype.is_empty() { usual } else { cli.dtype.clone() };
-    if !cli.check {
-        keeping::writable(cli.out())?;
-    }
-    let instead = instead(cli);
-    let mut backend = Cuda::open(cli.settings(SEED)).map_err(|error| match error {
-        Unavailable::Missing(Missing::Driver) => {
-            anyhow!("no CUDA driver on this machine ({})\n{instead}", Missing::Driver)
-        }
-        error @ Unavailable::InUse { .. } => anyhow!("{error}"),
-        error => anyhow!("{error}\n{instead}"),
-    })?;
-    measure(cli, &mut backend, &Order { dtypes, ..as_on_a_gpu(order) })
+    super::gpus::measure(cli)
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -116,7 +97,7 @@ fn cuda(cli: &Cli) -> anyhow::Result<String> {
     bail!("this build has no backend for GPUs; build it with --features cuda\n{}", instead(cli))
 }
 
-fn instead(cli: &Cli) -> String {
+pub(super) fn instead(cli: &Cli) -> String {
     format!(
         "  measure this machine's processor instead:  calibrate --backend cpu --gpus {} --out {}\n  \
          what is there and what is missing:         calibrate doctor",
@@ -127,9 +108,7 @@ fn instead(cli: &Cli) -> String {
 
 #[cfg(feature = "cpu")]
 fn cpu(cli: &Cli) -> anyhow::Result<String> {
-    // Ranks are threads here: of more of them than devices are asked for nothing can be told.
-    let order = order(cli, |plan| plan.gpus <= cli.gpus)?;
-    measure(cli, &mut crate::measure::cpu::Cpu::new(SEED), &order)
+    super::processor::measure(cli)
 }
 
 #[cfg(not(feature = "cpu"))]
@@ -145,7 +124,7 @@ fn replay(cli: &Cli) -> anyhow::Result<String> {
 }
 
 /// A GPU is sampled longer, for its short ops are noisy, and takes longer to begin with an op.
-fn as_on_a_gpu(order: Order) -> Order {
+pub(super) fn as_on_a_gpu(order: Order) -> Order {
     let warm_up = Duration::from_millis(15);
     let least_time = Duration::from_millis(100);
     let sampling = Sampling { least: 30, least_time, half_width: 0.005, warm_up, ..Sampling::default() };
@@ -153,7 +132,7 @@ fn as_on_a_gpu(order: Order) -> Order {
 }
 
 /// What is asked for; of the built-in plans those that are `wanted`, where no other is named.
-fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
+pub(super) fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
     let (mut plans, mut ops) = (Vec::new(), Vec::new());
     for name in &cli.plans {
         if name.ends_with(".csv") {
@@ -161,6 +140,11 @@ fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
         } else {
             plans.push(read_plan(name)?);
         }
+    }
+    if cli.only && !plans.is_empty() {
+        bail!(
+            "--only is for tables, whose ops are measured as they stand; of a plan sizes have to be chosen"
+        );
     }
     if cli.plans.is_empty() {
         for (name, text) in plan::BUILT_IN {
@@ -175,6 +159,7 @@ fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result<Order> {
         plans,
         ops,
         families: cli.ops.clone(),
+        only: cli.only,
         sampling: Sampling::default(),
         most_case_seconds: 3e-3,
     })
@@ -201,7 +186,7 @@ fn check(backend: &mut dyn Backend, dtypes: &[Dtype]) -> anyhow::Result<String> 
     Ok(text)
 }
 
-fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Result<String> {
+pub(super) fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Result<String> {
     if cli.check {
         return check(backend, &order.dtypes);
     }
@@ -214,7 +199,7 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
     }
     let name = Some(backend.device().name).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| "a device without a name".to_owned());
-    eprintln!("{} × {name} · budget {:.0?}", cli.gpus, cli.budget());
+    eprintln!("{} × {name} · budget {:.0?}", order.gpus, cli.budget());
     let remarks = backend.remarks();
     remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
     let mut about = about(cli);
@@ -238,9 +223,13 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
     let campaign = pipeline::prepare(&mut backend, order);
     let mut campaign = campaign.with_context(|| going_on(&backend))?;
     campaign.ops.retain(|op| !place.has(op));
-    let (ops, minutes) = (&campaign.ops, campaign.estimate.as_secs_f64() / 60.0);
+    let ops = &campaign.ops;
+    let about = match campaign.estimate.as_secs_f64() / 60.0 {
+        0.0 => String::new(),
+        minutes => format!(" · about {minutes:.1} min"),
+    };
     let of_plans = format!("{} for {} plans", campaign.of_plans, order.plans.len());
-    eprintln!("{} cases, {of_plans}: {} · about {minutes:.1} min", ops.len(), by_family(ops));
+    eprintln!("{} cases, {of_plans}: {}{about}", ops.len(), by_family(ops));
     let mut bar = Bar::start();
     let outcome = pipeline::run(&mut backend, &campaign, &mut |progress| bar.show(&progress));
     bar.finish();
@@ -251,6 +240,13 @@ fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> anyhow::Resul
     if let Some(failure) = &outcome.failure {
         let whereabouts = place.write_part(&mut table, &outcome, backend.visits())?;
         bail!("{failure}\n  {whereabouts}\n  go on with:  {command} --resume");
+    }
+    let closing = backend.closing_remarks();
+    closing.iter().for_each(|remark| eprintln!("remark: {remark}"));
+    if let Some(toml::Value::Array(remarks)) = table.run.get_mut("remarks") {
+        remarks.extend(closing.into_iter().map(toml::Value::from));
+    } else if !closing.is_empty() {
+        table.run.insert("remarks".to_owned(), closing.into());
     }
     place.write(&mut table, &outcome)?;
     let text = summary(&table, &outcome, cli)?;

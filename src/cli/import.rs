@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::device::{Cluster, Device};
-use crate::import::{self, Given, Imported};
+use crate::import::{self, Given, ImportError, Imported};
 use crate::op::CollectiveKind;
 use crate::table::Table;
 
@@ -20,11 +20,23 @@ pub(super) struct ImportArgs {
 enum Format {
     /// Text of any version of nccl-tests since 2.0, or the JSON of -J
     NcclTests(NcclTestsArgs),
+    /// Tables gemm_perf and nccl_perf of aiconfigurator, CSV text or parquet
+    Aiconfigurator(AiconfiguratorArgs),
 }
 
 #[derive(Args)]
-struct NcclTestsArgs {
-    /// The logs
+struct AiconfiguratorArgs {
+    #[command(flatten)]
+    files: Files,
+    /// On how many nodes, where collectives have more than 8 GPUs
+    #[arg(long)]
+    nodes: Option<u64>,
+}
+
+/// What is read, and where it goes.
+#[derive(Args)]
+struct Files {
+    /// The files
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The table to write
@@ -33,6 +45,12 @@ struct NcclTestsArgs {
     /// Add to the table that is there
     #[arg(long)]
     append: bool,
+}
+
+#[derive(Args)]
+struct NcclTestsArgs {
+    #[command(flatten)]
+    files: Files,
     /// Which collective, where the log does not say it
     #[arg(long, value_enum)]
     collective: Option<KindArg>,
@@ -73,6 +91,9 @@ impl From<KindArg> for CollectiveKind {
 pub(super) fn run(args: &ImportArgs) -> anyhow::Result<String> {
     match &args.format {
         Format::NcclTests(args) => nccl_tests(args),
+        Format::Aiconfigurator(args) => {
+            read(&args.files, "aiconfigurator", |name, bytes| import::aiconfigurator(name, bytes, args.nodes))
+        }
     }
 }
 
@@ -83,30 +104,40 @@ fn nccl_tests(args: &NcclTestsArgs) -> anyhow::Result<String> {
         nodes: args.nodes,
         in_place: args.in_place,
     };
-    let mut table = before(&args.out, args.append)?;
+    read(&args.files, "nccl-tests", |name, bytes| {
+        // host names and NCCL's messages may hold anything; what rows are made of is ASCII
+        import::nccl_tests(name, &String::from_utf8_lossy(bytes), &given)
+    })
+}
+
+/// Reads all files into one table.
+fn read(
+    files: &Files,
+    format: &str,
+    import: impl Fn(&str, &[u8]) -> Result<Imported, ImportError>,
+) -> anyhow::Result<String> {
+    let mut table = before(&files.out, files.append)?;
     let (mut rows, mut left_out) = (0, Vec::new());
-    for file in &args.files {
+    for file in &files.files {
         let name = file.display().to_string();
         let bytes = std::fs::read(file).with_context(|| format!("{name} cannot be read"))?;
-        // host names and NCCL's messages may hold anything; what rows are made of is ASCII
-        let text = String::from_utf8_lossy(&bytes);
-        let imported = import::nccl_tests(&name, &text, &given)?;
+        let imported = import(&name, &bytes)?;
         rows += imported.records.len();
         if imported.left_out.sum() > 0 {
             left_out.push(format!("{name}: left out {}", imported.left_out));
         }
-        let read = as_table(imported, &name);
+        let read = as_table(imported, format, &name);
         table = Some(match table {
             None => read,
             Some(table) => table.merge(read)?,
         });
     }
     let Some(table) = table else { bail!("no file was given") };
-    table.write(&args.out)?;
+    table.write(&files.out)?;
     for line in left_out {
         eprintln!("{line}");
     }
-    Ok(format!("{}   {} rows, {rows} of them imported\n", args.out.display(), table.records.len()))
+    Ok(format!("{}   {} rows, {rows} of them imported\n", files.out.display(), table.records.len()))
 }
 
 /// The table that is added to.
@@ -121,14 +152,16 @@ fn before(out: &Path, append: bool) -> anyhow::Result<Option<Table>> {
     }
 }
 
-fn as_table(imported: Imported, file: &str) -> Table {
+fn as_table(imported: Imported, format: &str, file: &str) -> Table {
     let device = imported.device.map(|name| Device { name, ..Device::default() });
     let entry = |key: &str, value: &str| (key.to_owned(), toml::Value::String(value.to_owned()));
     Table {
         device,
         // a log tells which GPUs took part, not how many a node has
         cluster: Cluster::default(),
-        run: [entry("command", "calibrate import nccl-tests"), entry("log", file)].into_iter().collect(),
+        run: [entry("command", &format!("calibrate import {format}")), entry("log", file)]
+            .into_iter()
+            .collect(),
         records: imported.records,
     }
 }

@@ -6,11 +6,15 @@ mod check;
 mod compare;
 mod evaluate;
 mod explain;
+#[cfg(feature = "cuda")]
+mod gpus;
 mod import;
 mod inputs;
 mod inspect;
 mod keeping;
 mod output;
+#[cfg(feature = "cpu")]
+mod processor;
 mod progress;
 mod summary;
 mod validate;

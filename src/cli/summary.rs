@@ -33,7 +33,7 @@ pub(super) fn summary(table: &Table, outcome: &Outcome, cli: &Cli) -> anyhow::Re
         writeln!(out, "{}", if i == 0 { lines.replacen("   ", "fit", 1) } else { lines })?;
     }
     out.push('\n');
-    out += &plans(table, &name, cli.gpus)?;
+    out += &plans(table, &name, table.cluster.gpus.unwrap_or(cli.gpus))?;
     writeln!(out, "\nnext        evaluate --table {name}")?;
     Ok(out)
 }

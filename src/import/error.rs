@@ -35,6 +35,45 @@ pub enum ImportErrorKind {
         /// A key that every file of nccl-tests has.
         missing: &'static str,
     },
+    /// Text that is no table.
+    #[error("not CSV: {message}")]
+    NotCsv {
+        /// What the parser says, with the line.
+        message: String,
+    },
+    /// What stands for a file that was not fetched.
+    #[error("a pointer of Git LFS stands there, and not the table")]
+    LfsPointer,
+    /// A table, but neither of products nor of collectives.
+    #[error("neither a gemm_perf nor an nccl_perf table: it has no column gemm_dtype or nccl_dtype")]
+    OtherTable,
+    /// A file that holds parquet, which this build does not read.
+    #[error("parquet, which this build does not read")]
+    NoParquet,
+    /// Parquet that cannot be read.
+    #[error("not parquet: {message}")]
+    BadParquet {
+        /// What the reader says.
+        message: String,
+    },
+    /// A cell is not there.
+    #[error("line {line} has no \"{column}\"")]
+    NoCell {
+        /// The line, or the row of a file without lines.
+        line: u64,
+        /// The column.
+        column: &'static str,
+    },
+    /// A cell holds something else.
+    #[error("line {line}: \"{text}\" is no value for \"{column}\"")]
+    BadCell {
+        /// The line, or the row of a file without lines.
+        line: u64,
+        /// The column.
+        column: &'static str,
+        /// What it holds.
+        text: String,
+    },
     /// There is no table of results in it.
     #[error("no results of nccl-tests in it")]
     NoResults,
@@ -88,6 +127,19 @@ impl ImportErrorKind {
             ImportErrorKind::NotJson { .. } => "was the file cut? nccl-tests closes it when it ends".into(),
             ImportErrorKind::OtherJson { .. } => {
                 "give the file that -J of nccl-tests wrote, or its text".into()
+            }
+            ImportErrorKind::NotCsv { .. } | ImportErrorKind::BadParquet { .. } => {
+                "was the file cut? fetch it again".into()
+            }
+            ImportErrorKind::LfsPointer => "fetch it: git lfs pull".into(),
+            ImportErrorKind::OtherTable => "give gemm_perf or nccl_perf of a system's folder".into(),
+            ImportErrorKind::NoParquet => {
+                "build with --features parquet, or write it as CSV: python3 -c \"import pandas, sys; \
+                 pandas.read_parquet(sys.argv[1]).to_csv(sys.argv[2], index=False)\" FILE FILE.csv"
+                    .into()
+            }
+            ImportErrorKind::NoCell { .. } | ImportErrorKind::BadCell { .. } => {
+                "mend the line, or take it out".into()
             }
             ImportErrorKind::NoResults => "give the output of all_reduce_perf and the like, its column line \
                                            included"

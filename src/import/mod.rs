@@ -3,8 +3,11 @@
 //! What a log does not say (which collective, how many ranks, on how many nodes) is asked for, and what is
 //! given by hand must not contradict it.
 
+mod aiconfigurator;
 mod error;
 mod json;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod rows;
 mod text;
 
@@ -24,4 +27,29 @@ pub fn nccl_tests(file: &str, text: &str, given: &Given) -> Result<Imported, Imp
         false => Ok(text::runs(text)),
     };
     runs.and_then(|runs| rows::records(runs, given)).map_err(|kind| ImportError::new(file, kind))
+}
+
+/// Reads a `gemm_perf` or `nccl_perf` table of aiconfigurator: CSV text, or parquet where this build has it.
+///
+/// `nodes` are those that the collectives of more than 8 GPUs ran on, which the table does not say.
+///
+/// # Errors
+/// When it is another table, a cell is not what its column holds, or no row is usable.
+pub fn aiconfigurator(file: &str, bytes: &[u8], nodes: Option<u64>) -> Result<Imported, ImportError> {
+    let cells = match bytes.starts_with(b"PAR1") {
+        true => parquet(bytes),
+        false => aiconfigurator::text(&String::from_utf8_lossy(bytes)),
+    };
+    let imported = cells.and_then(|cells| aiconfigurator::records(&cells, nodes));
+    imported.map_err(|kind| ImportError::new(file, kind))
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(bytes: &[u8]) -> Result<aiconfigurator::Cells, ImportErrorKind> {
+    parquet::cells(bytes)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(_: &[u8]) -> Result<aiconfigurator::Cells, ImportErrorKind> {
+    Err(ImportErrorKind::NoParquet)
 }

@@ -118,44 +118,72 @@ pub(super) fn records(runs: Vec<Run>, given: &Given) -> Result<Imported, ImportE
     if rows == 0 {
         return Err(ImportErrorKind::NoResults);
     }
-    let mut imported = Imported::default();
-    let mut times: BTreeMap<Op, (Vec<Seconds>, bool)> = BTreeMap::new();
+    let mut left_out = LeftOut::default();
+    let mut times = Times::default();
     let mut devices: Vec<String> = Vec::new();
     for run in runs.iter().filter(|run| !run.rows.is_empty()) {
         let kind = kind(run, given)?;
         let ranks = count("ranks", given.ranks, run.ranks)?;
         let nodes = count("nodes", given.nodes, run.nodes)?;
-        if ranks < 2 || nodes < 1 || nodes > ranks {
-            return Err(ImportErrorKind::NoGroup { ranks, nodes });
-        }
+        check_group(ranks, nodes)?;
         devices.extend(run.devices.iter().cloned());
         for row in &run.rows {
             let half = if given.in_place { row.in_place } else { row.out_of_place };
-            let Some((dtype, seconds)) = usable(run, row, &half, &mut imported.left_out) else { continue };
+            let Some((dtype, seconds)) = usable(run, row, &half, &mut left_out) else { continue };
             let op = Op::Collective(Collective { kind, bytes: row.bytes, ranks, nodes, dtype });
-            let entry = times.entry(op).or_default();
-            entry.0.push(seconds);
-            entry.1 |= half.check == Check::Off;
+            times.add(op, seconds, half.check == Check::Off);
         }
-    }
-    if times.is_empty() {
-        return Err(ImportErrorKind::NoGoodRow { rows, left_out: imported.left_out });
     }
     devices.sort_unstable();
     devices.dedup();
-    imported.device = if let [one] = devices.as_slice() { Some(one.clone()) } else { None };
-    imported.records =
-        times.into_iter().map(|(op, (times, unchecked))| record(op, &times, unchecked)).collect();
-    Ok(imported)
+    let device = if let [one] = devices.as_slice() { Some(one.clone()) } else { None };
+    times.imported("nccl-tests", device, left_out, rows)
 }
 
-fn record(op: Op, times: &[Seconds], unchecked: bool) -> Record {
-    Record {
-        op,
-        // nccl-tests prints one mean and says nothing of its spread
-        summary: Summary { seconds: stats::median(times).unwrap_or_default(), interval: None, samples: None },
-        flags: if unchecked { "unchecked".into() } else { String::new() },
-        source: "nccl-tests".into(),
+/// Whether so many ranks on so many nodes are a group.
+pub(super) fn check_group(ranks: u64, nodes: u64) -> Result<(), ImportErrorKind> {
+    if ranks < 2 || nodes < 1 || nodes > ranks {
+        Err(ImportErrorKind::NoGroup { ranks, nodes })
+    } else {
+        Ok(())
+    }
+}
+
+/// Times as they are read, several of one op together.
+#[derive(Default)]
+pub(super) struct Times(BTreeMap<Op, (Vec<Seconds>, bool)>);
+
+impl Times {
+    /// Takes a time, of a result that was compared or not.
+    pub fn add(&mut self, op: Op, seconds: Seconds, unchecked: bool) {
+        let entry = self.0.entry(op).or_default();
+        entry.0.push(seconds);
+        entry.1 |= unchecked;
+    }
+
+    /// One row an op, the median of its times. Out of so many rows.
+    pub fn imported(
+        self,
+        source: &str,
+        device: Option<String>,
+        left_out: LeftOut,
+        rows: usize,
+    ) -> Result<Imported, ImportErrorKind> {
+        if self.0.is_empty() {
+            return Err(ImportErrorKind::NoGoodRow { rows, left_out });
+        }
+        let record = |(op, (times, unchecked)): (Op, (Vec<Seconds>, bool))| Record {
+            op,
+            // these tools print one mean and say nothing of its spread
+            summary: Summary {
+                seconds: stats::median(&times).unwrap_or_default(),
+                interval: None,
+                samples: None,
+            },
+            flags: if unchecked { "unchecked".into() } else { String::new() },
+            source: source.to_owned(),
+        };
+        Ok(Imported { records: self.0.into_iter().map(record).collect(), device, left_out })
     }
 }
 

@@ -46,7 +46,7 @@ impl Known {
         flags.drift |= self.drifted;
         let all = self.remarks.iter().fold(String::new(), |all, new| remarks::joined(&all, new));
         let flags = remarks::joined(&flags.to_string(), &all);
-        let source = backend.name().to_owned();
+        let source = backend.source(&op).to_owned();
         let Some(recorded) = backend.recorded(&op) else {
             let spread = Spread::of(&self.samples).map(|spread| spread.to_string()).unwrap_or_default();
             return Some(Record { op, summary, flags: remarks::joined(&flags, &spread), source });

@@ -9,8 +9,14 @@ pub mod campaign;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(any(feature = "cpu", feature = "cuda"))]
+mod exchange;
+#[cfg(any(feature = "cuda", feature = "mpi"))]
+pub mod fabric;
 pub mod journal;
 mod known;
+#[cfg(feature = "mpi")]
+pub mod mpi;
 mod outcome;
 mod remarks;
 pub mod replay;
@@ -32,6 +38,11 @@ pub trait Backend {
     /// Its name in a table's column `source`: `gettime-cpu`.
     fn name(&self) -> &'static str;
 
+    /// What stands in the column `source` of this op's row: the name, unless something else moves its data.
+    fn source(&self, _op: &Op) -> &'static str {
+        self.name()
+    }
+
     /// The device that is measured.
     fn device(&self) -> Device;
 
@@ -43,6 +54,11 @@ pub trait Backend {
 
     /// What a person should know before trusting times taken now, such as that something else is running.
     fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What a person should know once all is measured, such as that one rank was slower than the others.
+    fn closing_remarks(&self) -> Vec<String> {
         Vec::new()
     }
 

@@ -48,6 +48,19 @@ pub struct Met {
     pub(super) lines: Vec<(u64, TcpStream)>,
 }
 
+impl Met {
+    /// Ranks that are threads of this process and need not meet.
+    pub fn threads(count: u64, key: Vec<u8>) -> Self {
+        let peer = |rank| Peer { rank, host: host(), node: 0, local_rank: rank };
+        Met { key, ..Met::elsewhere((0..count).map(peer).collect()) }
+    }
+
+    /// Ranks that met by other means, and have no connections to be watched.
+    pub fn elsewhere(roster: Vec<Peer>) -> Self {
+        Met { key: Vec::new(), roster, strangers: Vec::new(), lines: Vec::new() }
+    }
+}
+
 /// What a rank says first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Hello {

@@ -5,6 +5,7 @@
 
 mod error;
 mod frame;
+mod laggard;
 mod launcher;
 pub mod meeting;
 mod place;

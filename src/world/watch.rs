@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::ranks;
 use super::frame;
+use super::laggard::{laggard, named};
 use super::meeting::{Met, Peer};
 
 /// For how long better causes are waited for: what one rank dies of, the others feel, and may tell sooner.
@@ -155,10 +155,7 @@ fn listen(from: u64, line: &TcpStream, events: &Sender<Event>) {
 
 impl Shared {
     fn name(&self, rank: u64) -> String {
-        match self.roster.get(rank as usize) {
-            Some(peer) => format!("rank {rank} ({}, device {})", peer.host, peer.local_rank),
-            None => format!("rank {rank}"),
-        }
+        named(&self.roster, rank)
     }
 
     fn told_by(&self, rank: u64, trouble: &Trouble) -> String {
@@ -194,7 +191,7 @@ impl Shared {
                 Err(RecvTimeoutError::Timeout) => self.tell_all(&Message::Beat),
                 Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Event::Gone(_)) if self.is_ending() => {}
-                Ok(Event::Stalled(waited)) => return self.judge(self.laggard(events, waited)),
+                Ok(Event::Stalled(waited)) => return self.judge(self.who_is_late(events, waited)),
                 Ok(event @ (Event::Gone(_) | Event::Message(_, Message::Trouble(_)))) => {
                     return self.judge(self.cause(event, events));
                 }
@@ -229,8 +226,13 @@ impl Shared {
         echo.map_or_else(|| "the run ended".to_owned(), |(_, text)| text)
     }
 
-    /// Who has entered the fewest exchanges, or does not tell.
-    fn laggard(&self, events: &Receiver<Event>, waited: Duration) -> String {
+    /// Asks all ranks how far they have come, and tells who holds the others up.
+    fn who_is_late(&self, events: &Receiver<Event>, waited: Duration) -> String {
+        if self.lines.is_empty() && self.own.len() < self.roster.len() {
+            return format!(
+                "no exchange ended for {waited:.1?}, and which rank holds it up cannot be told here"
+            );
+        }
         let mut at: Vec<(u64, u64)> =
             self.own.iter().map(|(rank, steps)| (*rank, steps.load(Ordering::Acquire))).collect();
         self.tell_all(&Message::Where);
@@ -245,34 +247,14 @@ impl Shared {
                 Err(_) => break,
             }
         }
-        let names = |ranks: &[u64]| ranks.iter().map(|rank| self.name(*rank)).collect::<Vec<_>>().join(", ");
-        let silent: Vec<u64> = self
-            .roster
-            .iter()
-            .map(|peer| peer.rank)
-            .filter(|rank| !at.iter().any(|(r, _)| r == rank))
-            .collect();
-        if !silent.is_empty() {
-            return format!(
-                "{} does not answer, {waited:.1?} after the others began to wait",
-                names(&silent)
-            );
-        }
-        let most = at.iter().map(|(_, steps)| *steps).max().unwrap_or(0);
-        let mut behind: Vec<u64> =
-            at.iter().filter(|(_, steps)| *steps < most).map(|(rank, _)| *rank).collect();
-        behind.sort_unstable();
-        match behind.as_slice() {
-            [] => format!(
-                "no exchange ended for {waited:.1?}, and no rank is behind: {} wait for the network or a device",
-                ranks(&self.roster.iter().map(|peer| peer.rank).collect::<Vec<_>>())
-            ),
-            behind => format!("{} hangs: the others have waited for it for {waited:.1?}", names(behind)),
-        }
+        laggard(&self.roster, &at, waited)
     }
 
     /// Any other rank: until rank 0 tells what ended the run, or is gone itself.
     fn follow(&self, events: &Receiver<Event>) {
+        if self.lines.is_empty() {
+            return;
+        }
         // asked for by rank 0 at the same time, it would be named here for what another does
         let limit = self.deadline + ANSWER;
         loop {

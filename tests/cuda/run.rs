@@ -3,54 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use gettime::op::{KernelKind, Op};
 use gettime::table::Table;
 
-/// The names under which the libraries are looked for.
-const NAMES: [&str; 7] = [
-    "libcuda.so",
-    "libcuda.so.1",
-    "libcublasLt.so",
-    "libcublasLt.so.13",
-    "libcudnn.so.9",
-    "libnvidia-ml.so",
-    "libnvidia-ml.so.1",
-];
-
-/// Builds the double with some of its functions left out, and returns the folder that holds it.
-pub fn build(variant: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("double-{variant}"));
-    fs::create_dir_all(&folder).unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/double/double.rs");
-    let library = folder.join("double.so");
-    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
-    rustc.args([
-        "--edition",
-        "2024",
-        "-O",
-        "--crate-type",
-        "cdylib",
-        "--cfg",
-        variant,
-        "-A",
-        "warnings",
-        "-o",
-    ]);
-    assert!(rustc.arg(&library).arg(source).status().unwrap().success());
-    for name in NAMES {
-        let link = folder.join(name);
-        let _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink("double.so", &link).unwrap();
-    }
-    folder
-}
-
-pub fn whole() -> &'static Path {
-    static WHOLE: OnceLock<PathBuf> = OnceLock::new();
-    WHOLE.get_or_init(|| build("whole"))
-}
+pub use crate::driver::{build, whole};
 
 /// One run of `calibrate`, and where its table is.
 pub struct Run {

@@ -288,16 +288,16 @@ pub unsafe extern "C" fn cudnnBackendExecute(
     };
     let (to, workspace) = (at(out.one(906)), pack.one(1003));
     let cost = 3e-6 + (4 * batch * heads * rows * keys * width) as f64 / 400e12;
-    let code = with(|state| {
+    let code = with(move |state| {
         if state.turn("execute") {
             return EXECUTION_FAILED;
         }
         if state.broken != 0 {
             return state.broken;
         }
-        state.launch(cost, |state| {
-            state.write(workspace, 4096, What::Set(0));
-            state.write(to, batch * heads * rows * width * 2, What::Attention(Box::new(attention)))
+        state.launch(cost, move |state| {
+            state.write_now(workspace, 4096, What::Set(0));
+            state.write_now(to, batch * heads * rows * width * 2, What::Attention(Box::new(attention)))
         })
     });
     if code == 0 { 0 } else { EXECUTION_FAILED }

@@ -9,7 +9,10 @@
 
 mod attention;
 mod elements;
+mod exchange;
+mod hub;
 mod management;
+mod nccl;
 mod products;
 mod state;
 
@@ -64,7 +67,7 @@ pub unsafe extern "C" fn cuDeviceGet(out: *mut c_int, _: c_int) -> Code {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetCount(out: *mut c_int) -> Code {
-    *out = 1;
+    *out = with(|state| state.number("gpus").unwrap_or(1)) as c_int;
     SUCCESS
 }
 
@@ -147,6 +150,7 @@ pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: u
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyDtoH_v2(to: *mut u8, from: u64, bytes: usize) -> Code {
     call(|state| {
+        assert!(state.queue.is_empty(), "read before the stream was waited for");
         let data = state.read(from, bytes as u64);
         std::ptr::copy_nonoverlapping(data.as_ptr(), to, bytes);
         SUCCESS
@@ -156,7 +160,7 @@ pub unsafe extern "C" fn cuMemcpyDtoH_v2(to: *mut u8, from: u64, bytes: usize) -
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, _: usize) -> Code {
     let cost = 2e-6 + bytes as f64 * 0.5e-12;
-    call(|state| state.launch(cost, |state| state.write(to, bytes as u64, What::Copy(from))))
+    call(|state| state.launch(cost, move |state| state.write_now(to, bytes as u64, What::Copy(from))))
 }
 
 #[unsafe(no_mangle)]
@@ -212,7 +216,7 @@ pub unsafe extern "C" fn cuLaunchKernel(
 ) -> Code {
     assert!(blocks > 0 && threads * rows <= 1024, "{blocks} blocks of {threads}×{rows} threads");
     let kernel = Kernel::read(&*function, arguments);
-    call(|state| state.launch(kernel.cost(), |state| kernel.run(state)))
+    call(|state| state.launch(kernel.cost(), move |state| kernel.run(state)))
 }
 
 #[unsafe(no_mangle)]
@@ -287,7 +291,10 @@ pub unsafe extern "C" fn cuEventCreate(out: *mut usize, flags: c_uint) -> Code {
 pub extern "C" fn cuEventRecord(event: usize, _: usize) -> Code {
     call(|state| {
         assert!(state.captured.is_none(), "an event in a graph has to be an external one");
-        state.events[event - 1] = state.now;
+        state.queue.push_back(state::Item::Record(event));
+        if state.queue.len() == 1 {
+            state.pump();
+        }
         SUCCESS
     })
 }
@@ -304,7 +311,7 @@ pub extern "C" fn cuEventRecordWithFlags(event: usize, _: usize, flags: c_uint) 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuEventQuery(_: usize) -> Code {
     call(|state| {
-        if state.endless {
+        if state.endless || !state.pump() {
             return NOT_READY;
         }
         if state.dying {

@@ -82,16 +82,16 @@ impl Kernel {
             "residual" | "permute" => (a[2], self.elements()),
             "unpermute" => (a[3], self.elements()),
             "gate_topk" => {
-                state.write(a[2], a[3] * a[5] * 2, what());
+                state.write_now(a[2], a[3] * a[5] * 2, what());
                 (a[1], a[3] * a[5])
             }
             "fill_1" | "fill_2" | "fill_4" => {
                 let size: u64 = self.name[5..].parse().unwrap();
-                return state.write(a[1] + a[2] * size, a[3] * size, what());
+                return state.write_now(a[1] + a[2] * size, a[3] * size, what());
             }
             _ => return SUCCESS,
         };
-        state.write(out, elements * self.bytes, what())
+        state.write_now(out, elements * self.bytes, what())
     }
 
     /// The bits of the element at `start`, which is `offset` bytes behind where the write began.
@@ -163,8 +163,13 @@ impl Kernel {
 
     /// Of a fill: where its block lies, the element of `start`, and the block's length.
     pub fn fill(&self, start: u64) -> Option<(u64, u64, u64)> {
-        let size: u64 = self.name.strip_prefix("fill_")?.parse().ok()?;
+        let size = self.filled()?;
         Some((self.arguments[0], (start - self.arguments[1]) / size, self.arguments[4]))
+    }
+
+    /// Of a fill: bytes of an element.
+    pub fn filled(&self) -> Option<u64> {
+        self.name.strip_prefix("fill_")?.parse().ok()
     }
 
     /// What a fill wrote: the block again and again.

@@ -207,11 +207,11 @@ pub unsafe extern "C" fn cublasLtMatmul(
     let cost = 2e-6 + flops as f64 / 500e12 * (*algorithm)[0] as f64;
     let bytes = of_c.batch * of_c.rows * of_c.cols * of_c.bytes;
     let product = Product { a: (a, of_a), b: (b, of_b), c: (c, of_c) };
-    let code = with(|state| {
+    let code = with(move |state| {
         if state.broken != 0 {
             return state.broken;
         }
-        state.launch(cost, |state| state.write(c, bytes, What::Product(Box::new(product))))
+        state.launch(cost, move |state| state.write_now(c, bytes, What::Product(Box::new(product))))
     });
     if code == 0 { 0 } else { 13 }
 }

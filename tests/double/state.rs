@@ -1,9 +1,11 @@
 //! The device: its memory as a list of what was written, its clock, and the faults it was told to have.
 
-use std::sync::{LazyLock, Mutex};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 
 use crate::attention::Attention;
 use crate::elements::Kernel;
+use crate::exchange::{Hub, Request, Result as Exchanged};
 use crate::products::Product;
 use crate::{Code, LAUNCH_FAILED, SUCCESS};
 
@@ -18,6 +20,15 @@ pub enum What {
     Product(Box<Product>),
     Kernel(Box<Kernel>),
     Attention(Box<Attention>),
+    Exchange(Box<Exchanged>),
+}
+
+/// What waits in the stream behind an exchange that has not ended.
+pub enum Item {
+    Cost(f64),
+    Run(Box<dyn FnOnce(&mut State) -> Code>),
+    Record(usize),
+    Exchange(Request),
 }
 
 struct Write {
@@ -31,13 +42,18 @@ struct Write {
 pub enum Node {
     Cost(f64),
     Record(usize),
+    Exchange(Request),
 }
 
+/// One device, that of a thread.
 pub struct State {
     /// Seconds.
     pub now: f64,
     pub events: Vec<f64>,
     pub captured: Option<Vec<Node>>,
+    pub queue: VecDeque<Item>,
+    /// The way to the other ranks.
+    pub hub: Option<Hub>,
     /// The error that every call gives from now on; 0 for none.
     pub broken: Code,
     /// Whether something runs for ever.
@@ -55,36 +71,79 @@ pub struct State {
     replays: u64,
 }
 
-static STATE: LazyLock<Mutex<State>> = LazyLock::new(|| {
+thread_local! {
+    static STATE: RefCell<State> = RefCell::new(State::new());
+}
+
+pub fn with<T>(f: impl FnOnce(&mut State) -> T) -> T {
+    STATE.with(|state| f(&mut state.borrow_mut()))
+}
+
+/// What `GETTIME_DOUBLE` asks for.
+pub fn faults() -> Vec<(String, u64)> {
     let faults = std::env::var("GETTIME_DOUBLE").unwrap_or_default();
     let faults = faults.split_whitespace().map(|fault| {
         let (name, count) = fault.split_once('=').unwrap_or((fault, "0"));
         (name.to_owned(), count.parse().unwrap())
     });
-    let faults: Vec<_> = faults.collect();
-    Mutex::new(State {
-        now: 0.0,
-        events: Vec::new(),
-        captured: None,
-        broken: SUCCESS,
-        endless: false,
-        dying: false,
-        hot: false,
-        writes: Vec::new(),
-        blocks: Vec::new(),
-        next: 1 << 40,
-        turns: vec![0; faults.len()],
-        faults,
-        random: 1,
-        replays: 0,
-    })
-});
-
-pub fn with<T>(f: impl FnOnce(&mut State) -> T) -> T {
-    f(&mut STATE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    faults.collect()
 }
 
 impl State {
+    fn new() -> State {
+        let faults = faults();
+        State {
+            now: 0.0,
+            events: Vec::new(),
+            captured: None,
+            queue: VecDeque::new(),
+            hub: None,
+            broken: SUCCESS,
+            endless: false,
+            dying: false,
+            hot: false,
+            writes: Vec::new(),
+            blocks: Vec::new(),
+            next: 1 << 40,
+            turns: vec![0; faults.len()],
+            faults,
+            random: 1,
+            replays: 0,
+        }
+    }
+
+    /// Does what can be done of what waits in the stream; whether all of it is done.
+    pub fn pump(&mut self) -> bool {
+        while let Some(item) = self.queue.pop_front() {
+            match item {
+                Item::Cost(cost) => self.now += cost,
+                Item::Record(event) => self.events[event - 1] = self.now,
+                Item::Run(run) => drop(run(self)),
+                Item::Exchange(request) => {
+                    let mut hub = self.hub.take().expect("an exchange without a hub");
+                    let ended = hub.ended(self, &request);
+                    self.hub = Some(hub);
+                    if !ended {
+                        self.queue.push_front(Item::Exchange(request));
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Runs something, now or behind what waits in the stream.
+    fn submit(&mut self, cost: f64, run: impl FnOnce(&mut State) -> Code + 'static) -> Code {
+        if self.queue.is_empty() {
+            self.now += cost;
+            return run(self);
+        }
+        self.queue.push_back(Item::Cost(cost));
+        self.queue.push_back(Item::Run(Box::new(run)));
+        SUCCESS
+    }
+
     /// Whether a fault is asked for.
     pub fn has(&self, name: &str) -> bool {
         self.faults.iter().any(|(known, _)| known == name)
@@ -131,6 +190,10 @@ impl State {
     }
 
     pub fn write(&mut self, start: u64, bytes: u64, what: What) -> Code {
+        self.submit(0.0, move |state| state.write_now(start, bytes, what))
+    }
+
+    pub fn write_now(&mut self, start: u64, bytes: u64, what: What) -> Code {
         let inside = |(block, size): &(u64, u64)| *block <= start && start + bytes <= block + size;
         assert!(self.blocks.iter().any(inside), "{bytes} bytes at {start:#x} are not allocated");
         let end = start + bytes;
@@ -139,7 +202,23 @@ impl State {
         SUCCESS
     }
 
-    /// Bytes that lie in one element of what was written last.
+    /// What was written there last, and how far behind its beginning.
+    pub fn found(&self, start: u64, bytes: u64) -> Option<(&What, u64)> {
+        let covers = |write: &&Write| write.start <= start && start + bytes <= write.start + write.bytes;
+        self.writes.iter().rev().find(covers).map(|write| (&write.what, start - write.start))
+    }
+
+    /// The number of random data at `element`, from any fill of that size.
+    pub fn random(&self, size: u64, element: u64) -> Vec<u8> {
+        let of_size = |write: &Write| match &write.what {
+            What::Kernel(kernel) if kernel.filled() == Some(size) => kernel.fill(write.start),
+            _ => None,
+        };
+        let (block, _, period) = self.writes.iter().find_map(of_size).expect("nothing was filled");
+        self.read(block + element % period * size, size)
+    }
+
+    /// Bytes that lie in one element of what was written last, or in several of plain ones.
     pub fn read(&self, start: u64, bytes: u64) -> Vec<u8> {
         let covers = |write: &&Write| write.start <= start && start + bytes <= write.start + write.bytes;
         let write = self.writes.iter().rev().find(covers).expect("read before it was written");
@@ -151,6 +230,7 @@ impl State {
             What::Product(product) => product.element(self, start, offset),
             What::Kernel(kernel) => kernel.element(self, start, offset),
             What::Attention(attention) => attention.element(self, start, offset),
+            What::Exchange(exchange) => exchange.bytes(self, offset, bytes),
         };
         out.truncate(bytes as usize);
         out
@@ -181,7 +261,7 @@ impl State {
     }
 
     /// Runs something that takes `cost` seconds, or makes it a node of a graph.
-    pub fn launch(&mut self, cost: f64, run: impl FnOnce(&mut State) -> Code) -> Code {
+    pub fn launch(&mut self, cost: f64, run: impl FnOnce(&mut State) -> Code + 'static) -> Code {
         if let Some(nodes) = &mut self.captured {
             nodes.push(Node::Cost(cost));
             return SUCCESS;
@@ -194,8 +274,7 @@ impl State {
         self.dying |= self.turn("sticky");
         self.hot |= self.turn("throttled");
         self.hot &= !self.turn("cooled");
-        self.now += cost;
-        run(self)
+        self.submit(cost, run)
     }
 
     pub fn replay(&mut self, nodes: &[Node]) -> Code {
@@ -203,11 +282,15 @@ impl State {
         let mut gap = self.number("gap").unwrap_or(0) as f64 * 1e-6;
         for node in nodes {
             match node {
-                Node::Cost(cost) => self.now += cost * factor,
+                Node::Cost(cost) => self.queue.push_back(Item::Cost(cost * factor)),
                 Node::Record(event) => {
-                    self.events[event - 1] = self.now;
-                    self.now += std::mem::take(&mut gap);
+                    let gap = Item::Cost(std::mem::take(&mut gap));
+                    self.queue.extend([Item::Record(*event), gap]);
                 }
+                Node::Exchange(request) => self.queue.push_back(Item::Exchange(request.clone())),
+            }
+            if !matches!(self.queue.front(), Some(Item::Exchange(_))) {
+                self.pump();
             }
         }
         SUCCESS

@@ -42,14 +42,14 @@ pub(super) fn all_written(output: &[f32]) -> Checked {
 /// 2nd ed. 2002, 3.1), and of λ·√n·u with λ = 10, which holds for independent roundings but with probability
 /// 2n·exp(−λ²/2) ≈ n·4e-22 (Higham and Mary, SIAM J. Sci. Comput. 41, 2019) and tells wrong from right in
 /// long sums too.
-pub(super) fn sum_error(terms: usize) -> f64 {
+pub(in crate::measure) fn sum_error(terms: usize) -> f64 {
     let n = terms as f64 + 1.0;
     let always = if n * UNIT < 0.5 { n * UNIT / (1.0 - n * UNIT) } else { f64::INFINITY };
     always.min(10.0 * n.sqrt() * UNIT)
 }
 
 /// Up to `count` of the numbers below `total`: the first, the last, and random ones between.
-pub(super) fn places(count: usize, total: usize) -> Vec<usize> {
+pub(in crate::measure) fn places(count: usize, total: usize) -> Vec<usize> {
     if total <= count {
         return (0..total).collect();
     }

@@ -1,8 +1,9 @@
-//! What one rank does in a collective, and what it must then hold.
+//! What one rank does in a collective.
 
 use std::ops::Range;
 use std::sync::RwLock;
 
+use super::super::exchange::{Origin, Pattern, Shape};
 use super::barrier::{Barrier, Broken};
 use super::check::{Checked, all_written, compare, places, sum_error};
 use super::vector::vectorised;
@@ -14,70 +15,21 @@ const SUMMED: usize = 2048;
 /// Elements of each rank's result that are compared.
 const CHECKED: usize = 64;
 
-/// A pattern of messages among ranks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pattern {
-    /// A collective.
-    Collective(CollectiveKind),
-    /// From rank 0 to rank 1.
-    Send,
-}
-
-/// A pattern with its sizes.
-///
-/// Of bytes that do not divide, more move rather than fewer: an element is 4 bytes, the last one begun counts,
-/// and where each rank has a part, all parts are as large as the largest.
+/// The ranks' part in an exchange of f32 through this process's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exchange {
-    pattern: Pattern,
-    ranks: usize,
-    whole: usize,
+    shape: Shape,
 }
 
 impl Exchange {
     /// `pattern` among `ranks`, where `bytes` is the larger of one rank's two buffers.
     pub fn new(pattern: Pattern, bytes: u64, ranks: u64) -> Self {
-        let (elements, ranks) = (bytes.div_ceil(4) as usize, ranks as usize);
-        let whole = match pattern {
-            Pattern::Collective(
-                CollectiveKind::AllGather | CollectiveKind::ReduceScatter | CollectiveKind::AllToAll,
-            ) => elements.next_multiple_of(ranks),
-            Pattern::Collective(CollectiveKind::AllReduce | CollectiveKind::Broadcast) | Pattern::Send => {
-                elements
-            }
-        };
-        Exchange { pattern, ranks, whole }
+        Exchange { shape: Shape::new(pattern, bytes.div_ceil(4), ranks) }
     }
 
-    /// Ranks in the group.
-    pub fn ranks(&self) -> usize {
-        self.ranks
-    }
-
-    /// Elements that each rank sends from.
-    pub fn sent(&self) -> usize {
-        match self.pattern {
-            Pattern::Collective(CollectiveKind::AllGather) => self.part(),
-            _ => self.whole,
-        }
-    }
-
-    /// Elements that each rank receives into.
-    pub fn received(&self) -> usize {
-        match self.pattern {
-            Pattern::Collective(CollectiveKind::ReduceScatter) => self.part(),
-            _ => self.whole,
-        }
-    }
-
-    /// Elements of one rank's part.
-    pub fn part(&self) -> usize {
-        self.whole.div_ceil(self.ranks)
-    }
-
-    /// The part of `rank` in the whole; the last ones may be shorter, or empty, in an all_reduce.
-    fn part_of(&self, rank: usize) -> Range<usize> {
-        (rank * self.part()).min(self.whole)..((rank + 1) * self.part()).min(self.whole)
+    /// Its sizes.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// What `rank` does: reads the others' `sends` and writes `receive`.
@@ -94,19 +46,20 @@ impl Exchange {
         reduced: &[RwLock<Vec<f32>>],
         barrier: &Barrier,
     ) -> Result<(), Broken> {
-        let part = self.part();
+        let shape = &self.shape;
+        let part = shape.part();
         // Each starts with its neighbour, so that not all read the same buffer at once.
-        let others = (0..self.ranks).map(|step| (rank + step) % self.ranks);
-        match self.pattern {
+        let others = (0..shape.ranks).map(|step| (rank + step) % shape.ranks);
+        match shape.pattern {
             Pattern::Collective(CollectiveKind::AllReduce) => {
-                let mine = self.part_of(rank);
+                let mine = shape.part_of(rank);
                 {
                     let mut reduced = reduced[rank].write().map_err(|_| Broken)?;
                     sum(sends, mine.clone(), &mut reduced[..mine.len()]);
                 }
                 barrier.wait()?;
                 for other in others {
-                    let place = self.part_of(other);
+                    let place = shape.part_of(other);
                     let reduced = reduced[other].read().map_err(|_| Broken)?;
                     receive[place.clone()].copy_from_slice(&reduced[..place.len()]);
                 }
@@ -114,7 +67,7 @@ impl Exchange {
             Pattern::Collective(CollectiveKind::AllGather) => {
                 others.for_each(|other| receive[other * part..][..part].copy_from_slice(sends[other]));
             }
-            Pattern::Collective(CollectiveKind::ReduceScatter) => sum(sends, self.part_of(rank), receive),
+            Pattern::Collective(CollectiveKind::ReduceScatter) => sum(sends, shape.part_of(rank), receive),
             Pattern::Collective(CollectiveKind::AllToAll) => others.for_each(|other| {
                 receive[other * part..][..part].copy_from_slice(&sends[other][rank * part..][..part]);
             }),
@@ -130,31 +83,21 @@ impl Exchange {
 
     /// Compares some elements of what `rank` received with what the ranks sent.
     pub fn check(&self, rank: usize, sends: &[&[f32]], received: &[f32]) -> Checked {
-        if self.pattern == Pattern::Send && rank == 0 {
+        if self.shape.origin(rank, 0).is_none() {
             return Ok(()); // receives nothing
         }
         all_written(received)?;
-        let part = self.part();
         for place in places(CHECKED, received.len()) {
-            let total = |at: usize| {
-                let terms = sends.iter().map(|send| f64::from(send[at]));
-                terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
-            };
-            let (expected, size) = match self.pattern {
-                Pattern::Collective(CollectiveKind::AllReduce) => total(place),
-                Pattern::Collective(CollectiveKind::ReduceScatter) => total(rank * part + place),
-                Pattern::Collective(CollectiveKind::AllGather) => {
-                    (f64::from(sends[place / part][place % part]), 0.0)
+            let (expected, size) = match self.shape.origin(rank, place) {
+                Some(Origin::Sum(at)) => {
+                    let terms = sends.iter().map(|send| f64::from(send[at]));
+                    terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
                 }
-                Pattern::Collective(CollectiveKind::AllToAll) => {
-                    (f64::from(sends[place / part][rank * part + place % part]), 0.0)
-                }
-                Pattern::Collective(CollectiveKind::Broadcast) | Pattern::Send => {
-                    (f64::from(sends[0][place]), 0.0)
-                }
+                Some(Origin::Copy(from, at)) => (f64::from(sends[from][at]), 0.0),
+                None => continue,
             };
             let name = || format!("element {place} of rank {rank}");
-            compare(name, expected, received[place], size * sum_error(self.ranks))?;
+            compare(name, expected, received[place], size * sum_error(self.shape.ranks))?;
         }
         Ok(())
     }
@@ -188,16 +131,16 @@ mod tests {
     fn received(kind: CollectiveKind, bytes: u64, ranks: u64) -> (Exchange, Vec<Vec<f32>>, Vec<Vec<f32>>) {
         let exchange = Exchange::new(Pattern::Collective(kind), bytes, ranks);
         let sends: Vec<Vec<f32>> = (0..ranks as usize)
-            .map(|rank| (0..exchange.sent()).map(|i| (100 * rank + i) as f32).collect())
+            .map(|rank| (0..exchange.shape().sent()).map(|i| (100 * rank + i) as f32).collect())
             .collect();
         let parts: Vec<&[f32]> = sends.iter().map(Vec::as_slice).collect();
-        let reduced: Vec<_> = parts.iter().map(|_| RwLock::new(vec![0.0; exchange.part()])).collect();
+        let reduced: Vec<_> = parts.iter().map(|_| RwLock::new(vec![0.0; exchange.shape().part()])).collect();
         let barrier = Barrier::new(ranks as usize, 1);
         let received = std::thread::scope(|scope| {
             let rank = |rank| {
                 let (parts, reduced, barrier) = (&parts, &reduced, &barrier);
                 scope.spawn(move || {
-                    let mut receive = vec![f32::NAN; exchange.received()];
+                    let mut receive = vec![f32::NAN; exchange.shape().received()];
                     exchange.run(rank, parts, &mut receive, reduced, barrier).unwrap();
                     receive
                 })

@@ -24,10 +24,13 @@ use std::time::{Duration, Instant};
 use self::arena::{Arena, Slots};
 use self::attention::Fused;
 use self::check::{Checked, Wrong};
-use self::exchange::{Exchange, Pattern};
+#[cfg(feature = "mpi")]
+pub(super) use self::check::{places, sum_error};
+use self::exchange::Exchange;
 use self::gemm::Product;
 use self::kernel::Stream;
 use self::team::{Lost, Team};
+use super::exchange::Pattern;
 use super::{Backend, Case, Chain, ChainOp, Clock, MeasureError, WallClock};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;

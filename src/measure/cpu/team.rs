@@ -69,12 +69,13 @@ impl Team {
         (rotated_bytes, cap_bytes): (u64, u64),
         cores: usize,
     ) -> Result<Team, Lost> {
-        let ranks = exchange.ranks();
-        let (sent, received) = (ranks * lines(exchange.sent()), ranks * lines(exchange.received()));
+        let ranks = exchange.shape().ranks;
+        let (sent, received) =
+            (ranks * lines(exchange.shape().sent()), ranks * lines(exchange.shape().received()));
         let together = Slots::new(sent, received, rotated_bytes, cap_bytes);
-        let slots = Slots { output: exchange.received(), ..together };
+        let slots = Slots { output: exchange.shape().received(), ..together };
         let (inputs, first) = arena.shared(slots.inputs());
-        let reduced = (0..ranks).map(|_| RwLock::new(vec![0.0; exchange.part()])).collect();
+        let reduced = (0..ranks).map(|_| RwLock::new(vec![0.0; exchange.shape().part()])).collect();
         let barrier = Barrier::new(ranks, cores);
         let shared = Shared { exchange, slots, inputs, first, reduced, barrier, start: Instant::now() };
         let shared = Arc::new(shared);
@@ -194,6 +195,6 @@ fn run(
 /// What each rank sends in one slot.
 fn sends(shared: &Shared, slot: usize) -> Vec<&[f32]> {
     let input = shared.slots.input_of(&shared.inputs[shared.first..], slot);
-    let sent = shared.exchange.sent();
+    let sent = shared.exchange.shape().sent();
     input.chunks(lines(sent)).map(|rank| &rank[..sent]).collect()
 }

@@ -121,16 +121,19 @@ impl Arena {
             grown => grown?,
         }
         self.fill(inputs)?;
-        match (&self.pattern, &self.inputs, &self.outputs, &self.places) {
-            (Some((_, pattern, _)), Some(inputs), Some(outputs), Some(index)) => {
-                if !places.is_empty() {
-                    let bytes: Vec<u8> = places.iter().flat_map(|place| place.to_le_bytes()).collect();
-                    index.upload(&bytes)?;
-                }
-                Ok(Buffers { inputs, outputs, places: index, pattern })
-            }
-            _ => Err(Trouble::Lost), // all four were made above
+        let buffers = self.held().ok_or(Trouble::Lost)?; // all were made above
+        if !places.is_empty() {
+            let bytes: Vec<u8> = places.iter().flat_map(|place| place.to_le_bytes()).collect();
+            buffers.places.upload(&bytes)?;
         }
+        Ok(buffers)
+    }
+
+    /// The buffers as they were asked for last.
+    pub fn held(&self) -> Option<Buffers<'_>> {
+        let (_, pattern, _) = self.pattern.as_ref()?;
+        let (inputs, outputs) = (self.inputs.as_ref()?, self.outputs.as_ref()?);
+        Some(Buffers { inputs, outputs, places: self.places.as_ref()?, pattern })
     }
 
     /// Queues that at least `bytes` bytes of the inputs hold the pattern.

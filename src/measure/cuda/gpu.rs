@@ -21,6 +21,8 @@ const SPIN: Duration = Duration::from_millis(3);
 /// What the driver says of a device.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
+    /// Its number among those that can be seen.
+    pub ordinal: i32,
     pub name: String,
     /// `GPU-` and 32 hexadecimal digits in five groups, as the management library has it.
     pub uuid: String,
@@ -48,8 +50,8 @@ pub(super) struct Gpu {
     lost: Cell<bool>,
 }
 
-/// Asks what device 0 is, without making a context on it.
-pub(super) fn facts() -> Result<Facts, Trouble> {
+/// Asks what a device is, without making a context on it.
+pub(super) fn facts(ordinal: i32) -> Result<Facts, Trouble> {
     let (mut device, mut count, mut cuda) = (0, 0, 0);
     let mut name = [0 as c_char; 256];
     let mut uuid = sys::CUuuid { bytes: [0; 16] };
@@ -61,7 +63,7 @@ pub(super) fn facts() -> Result<Facts, Trouble> {
         driver("cuInit", sys::cuInit(0))?;
         driver("cuDriverGetVersion", sys::cuDriverGetVersion(&raw mut cuda))?;
         driver("cuDeviceGetCount", sys::cuDeviceGetCount(&raw mut count))?;
-        driver("cuDeviceGet", sys::cuDeviceGet(&raw mut device, 0))?;
+        driver("cuDeviceGet", sys::cuDeviceGet(&raw mut device, ordinal))?;
         driver("cuDeviceGetName", sys::cuDeviceGetName(name.as_mut_ptr(), 255, device))?;
         driver("cuDeviceGetUuid_v2", sys::cuDeviceGetUuid_v2(&raw mut uuid, device))?;
         driver("cuDeviceTotalMem_v2", sys::cuDeviceTotalMem_v2(&raw mut memory_bytes, device))?;
@@ -76,6 +78,7 @@ pub(super) fn facts() -> Result<Facts, Trouble> {
     };
     let positive = |value: c_int| u32::try_from(value).unwrap_or(0);
     Ok(Facts {
+        ordinal,
         name,
         uuid: uuid_text(uuid.bytes.map(|byte| byte as u8)),
         memory_bytes: memory_bytes as u64,
@@ -104,14 +107,14 @@ fn uuid_text(bytes: [u8; 16]) -> String {
 }
 
 impl Gpu {
-    /// Makes device 0 current on this thread.
+    /// Makes the device current on this thread.
     pub fn open(facts: Facts, library: Library) -> Result<Self, Trouble> {
         let (mut device, mut context, mut stream) = (0, std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: the driver is initialised, as `facts` was asked; each pointer is to a variable of ours. The
         // primary context is retained and never released: it lives as long as the process.
         #[allow(unsafe_code)]
         unsafe {
-            driver("cuDeviceGet", sys::cuDeviceGet(&raw mut device, 0))?;
+            driver("cuDeviceGet", sys::cuDeviceGet(&raw mut device, facts.ordinal))?;
             let code = sys::cuDevicePrimaryCtxRetain(&raw mut context, device);
             driver("cuDevicePrimaryCtxRetain", code)?;
             driver("cuCtxSetCurrent", sys::cuCtxSetCurrent(context))?;

@@ -5,6 +5,8 @@
 use cudarc::cublaslt;
 use cudarc::driver::sys;
 
+use super::trouble::{Trouble, driver};
+
 use super::wheels;
 
 /// Why no GPU can be measured.
@@ -168,4 +170,16 @@ pub(super) fn find() -> Result<Library, Missing> {
         return lacks("libcublasLt", symbol);
     }
     Ok(Library { elapsed })
+}
+
+/// How many devices can be seen.
+pub(super) fn devices() -> Result<u64, Trouble> {
+    let mut count = 0;
+    // SAFETY: the pointer is to a variable of ours of the type that is written.
+    #[allow(unsafe_code)]
+    unsafe {
+        driver("cuInit", sys::cuInit(0))?;
+        driver("cuDeviceGetCount", sys::cuDeviceGetCount(&raw mut count))?;
+    }
+    Ok(u64::try_from(count).unwrap_or(0))
 }

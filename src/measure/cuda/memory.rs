@@ -53,15 +53,21 @@ impl Buffer {
     /// The `N` bytes at `offset`; 0 where there are none.
     pub fn read<const N: usize>(&self, offset: u64) -> Result<[u8; N], Trouble> {
         let mut out = [0; N];
-        if offset.checked_add(N as u64).is_none_or(|end| end > self.bytes) {
-            return Ok(out);
+        self.download(offset, &mut out).map(|()| out)
+    }
+
+    /// Fills `out` from `offset` on; leaves it as it is where the buffer ends before.
+    pub fn download(&self, offset: u64, out: &mut [u8]) -> Result<(), Trouble> {
+        if offset.checked_add(out.len() as u64).is_none_or(|end| end > self.bytes) {
+            return Ok(());
         }
-        // SAFETY: `N` bytes lie at `offset`, as was asked above, and in `out`; the call returns when the copy
+        // SAFETY: as many bytes lie at `offset`, as was asked above, and in `out`; the call returns when the copy
         // is done. Nothing runs on the device: all callers waited.
         #[allow(unsafe_code)]
-        let code =
-            unsafe { sys::cuMemcpyDtoH_v2(out.as_mut_ptr().cast::<c_void>(), self.address + offset, N) };
-        driver("cuMemcpyDtoH_v2", code).map(|()| out)
+        let code = unsafe {
+            sys::cuMemcpyDtoH_v2(out.as_mut_ptr().cast::<c_void>(), self.address + offset, out.len())
+        };
+        driver("cuMemcpyDtoH_v2", code)
     }
 
     /// Queues that the first `bytes` bytes become `value`.

@@ -17,6 +17,7 @@ mod gpu;
 mod kernel;
 mod library;
 mod memory;
+pub mod nccl;
 mod pattern;
 mod peaks;
 mod preflight;
@@ -87,13 +88,14 @@ pub struct Cuda {
 }
 
 impl Cuda {
-    /// The first GPU that can be seen.
+    /// The GPU that the settings name.
     ///
     /// # Errors
     /// When a library or a GPU is missing, the GPU is too old, or another process computes on it.
     pub fn open(settings: Settings) -> Result<Self, Unavailable> {
         let library = library::find()?;
-        let facts = gpu::facts().map_err(|trouble| Unavailable::NoDevice(trouble.to_string()))?;
+        let facts =
+            gpu::facts(settings.device).map_err(|trouble| Unavailable::NoDevice(trouble.to_string()))?;
         if facts.capability.0 < 8 {
             let (major, minor) = facts.capability;
             return Err(Unavailable::TooOld { name: facts.name, major, minor });

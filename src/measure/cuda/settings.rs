@@ -48,6 +48,8 @@ impl fmt::Display for Policy {
 /// How a GPU is to be measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// The number of the GPU among those that can be seen.
+    pub device: i32,
     /// What the cache holds.
     pub cache: Cache,
     /// How algorithms are chosen.

@@ -78,6 +78,14 @@ impl Backend for Journaled<'_> {
         self.inner.name()
     }
 
+    fn source(&self, op: &Op) -> &'static str {
+        self.inner.source(op)
+    }
+
+    fn closing_remarks(&self) -> Vec<String> {
+        self.inner.closing_remarks()
+    }
+
     fn device(&self) -> Device {
         self.inner.device()
     }

@@ -1,0 +1,292 @@
+//! Collectives among ranks that are threads or processes, on one node or several.
+//!
+//! One rank leads: it runs the campaign, and each thing to do goes to all ranks as an order of a few numbers, by
+//! the engine that is measured ([`rank::Engine`]: NCCL, MPI). So the number of runs is the same everywhere. An
+//! op's time is its slowest rank's, run by run. What is no collective is measured on the leader's device alone.
+
+mod crew;
+mod group;
+mod order;
+mod rank;
+mod stragglers;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub(super) use self::crew::Make;
+
+pub(super) use self::group::{members, wanted};
+pub(super) use self::order::{Mode, WORDS};
+pub(super) use self::rank::{Engine, NUMBERS, Steps, Wrong};
+
+use self::crew::{Abort, Crew, Lead};
+use self::order::Order;
+use self::rank::Report;
+use self::stragglers::Stragglers;
+use super::{Backend, Case, Clock, MeasureError};
+use crate::device::{Cluster, Device};
+use crate::dtype::Dtype;
+use crate::op::Op;
+use crate::units::Seconds;
+use crate::world::meeting::{Met, Peer};
+use crate::world::watch::Trouble;
+
+/// Messages up to this many bytes are timed in graphs too.
+const GRAPH_BYTES: u128 = 8 << 20;
+
+/// Runs of one graph.
+const GRAPH_RUNS: u64 = 32;
+
+/// What pipelined runs take together, in seconds.
+const PIPELINE: f64 = 2e-3;
+
+/// Pipelined runs at least and at most.
+const PIPELINED: (f64, f64) = (5.0, 200.0);
+
+/// What an engine is, apart from what it does.
+pub(super) struct Kind {
+    /// In a table's column `source`.
+    pub source: &'static str,
+    /// Element types that it moves.
+    pub dtypes: Vec<Dtype>,
+    /// Whether it runs in graphs.
+    pub has_graphs: bool,
+    /// Ranks that share the memory of the leader's device.
+    pub sharing: u64,
+    /// What a table's header says of the cluster.
+    pub details: toml::Table,
+}
+
+/// The ranks of this process, started.
+pub struct Run {
+    kind: Kind,
+    roster: Vec<Peer>,
+    crew: Crew,
+    lead: Lead,
+}
+
+impl Run {
+    pub(super) fn start(
+        kind: Kind,
+        met: Met,
+        ranks: Vec<(u64, Make)>,
+        abort: Abort,
+        deadline: Duration,
+    ) -> Self {
+        let roster = met.roster.clone();
+        let (crew, lead) = Crew::start(met, ranks, abort, deadline);
+        Run { kind, roster, crew, lead }
+    }
+
+    /// Does what the leader orders until the end.
+    ///
+    /// # Errors
+    /// What ended the run before its time, with the rank that did.
+    pub fn follow(mut self) -> Result<(), String> {
+        self.crew.wait()
+    }
+
+    /// The leader's backend; `local` measures what needs no other rank.
+    pub fn lead(self, local: &mut dyn Backend) -> Fabric<'_> {
+        Fabric { run: self, local, stragglers: Stragglers::default(), known: HashMap::new() }
+    }
+
+    /// Ends the run on all ranks, and tells them why.
+    pub fn fail(&self, reason: &str) {
+        if self.crew.watch.verdict().is_none() {
+            self.crew.watch.fail(0, Trouble { text: reason.to_owned(), is_echo: false });
+        }
+    }
+}
+
+/// Several ranks as a backend: collectives among all of them, everything else on the leader's device.
+pub struct Fabric<'a> {
+    run: Run,
+    local: &'a mut dyn Backend,
+    stragglers: Stragglers,
+    /// What is known of an op beside its isolated time.
+    known: HashMap<Op, String>,
+}
+
+impl Fabric<'_> {
+    /// Ends the run well: all ranks leave.
+    ///
+    /// # Errors
+    /// What ended it before.
+    pub fn end(mut self) -> Result<(), String> {
+        self.run.crew.watch.end();
+        let _ = self.run.lead.orders.send(Order::End);
+        self.run.crew.wait()
+    }
+
+    /// Ends the run on all ranks, and tells them why.
+    pub fn fail(&self, reason: &str) {
+        self.run.fail(reason);
+    }
+
+    fn exchange(&mut self, op: &Op, order: Order) -> Result<Vec<Report>, MeasureError> {
+        self.run
+            .crew
+            .exchange(&self.run.lead, order)
+            .map_err(|reason| MeasureError::Failed { op: *op, reason })
+    }
+
+    /// One run's seconds on each rank of the group.
+    fn time(&mut self, op: &Op, mode: Mode, runs: u64) -> Result<Vec<(u64, f64)>, MeasureError> {
+        let reports = self.exchange(op, Order::Time(mode, runs))?;
+        let seconds = |(rank, report): (usize, &Report)| match report {
+            Report::Seconds(seconds) => Some((rank as u64, *seconds)),
+            _ => None,
+        };
+        Ok(reports.iter().enumerate().filter_map(seconds).collect())
+    }
+
+    /// The isolated time of one run, that of its slowest rank.
+    fn isolated(&mut self, op: &Op) -> Result<f64, MeasureError> {
+        let times = self.time(op, Mode::Isolated, 1)?;
+        self.stragglers.note(&times);
+        Ok(slowest(&times))
+    }
+
+    /// Times the op in the two other ways, once.
+    fn other_ways(&mut self, op: &Op) -> Result<String, MeasureError> {
+        let one = self.isolated(op)?;
+        let runs = (PIPELINE / one.max(1e-9)).ceil().clamp(PIPELINED.0, PIPELINED.1);
+        // an order has to end well before the ranks are given up
+        let most = (self.run.crew.deadline.as_secs_f64() / 8.0 / one.max(1e-9)).floor().max(1.0);
+        let pipelined = slowest(&self.time(op, Mode::Pipelined, runs.min(most) as u64)?);
+        let mut words = format!("pipelined={pipelined:.4e}");
+        if self.run.kind.has_graphs && op.bytes() <= GRAPH_BYTES && most >= 4.0 * GRAPH_RUNS as f64 {
+            let graph = slowest(&self.time(op, Mode::Graph, GRAPH_RUNS)?);
+            words += &format!(" graph={graph:.4e}");
+        }
+        Ok(words)
+    }
+
+    fn supported(&self, op: &Op, group: (u64, u64)) -> Result<(), String> {
+        if let Some(dtype) = op.dtype().filter(|dtype| !self.run.kind.dtypes.contains(dtype)) {
+            return Err(format!("{} moves no {dtype}", self.run.kind.source));
+        }
+        let (ranks, nodes) = group;
+        match members(&self.run.roster, group) {
+            Some(_) => Ok(()),
+            None => Err(format!("there are no {ranks} ranks on {nodes} nodes")),
+        }
+    }
+}
+
+fn slowest(times: &[(u64, f64)]) -> f64 {
+    times.iter().fold(0.0, |most, (_, seconds)| seconds.max(most))
+}
+
+impl Backend for Fabric<'_> {
+    fn name(&self) -> &'static str {
+        self.local.name()
+    }
+
+    fn source(&self, op: &Op) -> &'static str {
+        if wanted(op).is_some() { self.run.kind.source } else { self.local.name() }
+    }
+
+    fn device(&self) -> Device {
+        self.local.device()
+    }
+
+    /// The ranks that there are.
+    fn cluster(&self, _: u64) -> Cluster {
+        Cluster {
+            gpus: Some(self.run.roster.len() as u64),
+            gpus_per_node: group::per_node(&self.run.roster),
+            details: self.run.kind.details.clone(),
+        }
+    }
+
+    fn dtypes(&self) -> &[Dtype] {
+        self.local.dtypes()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.local.remarks()
+    }
+
+    fn closing_remarks(&self) -> Vec<String> {
+        let remark = |(rank, ratio): (u64, f64)| {
+            let percent = (ratio - 1.0) * 100.0;
+            format!(
+                "{} is {percent:.0} % slower than the others of its groups",
+                self.run.crew.watch.name(rank)
+            )
+        };
+        self.stragglers.found().into_iter().map(remark).collect()
+    }
+
+    fn supports(&self, op: &Op) -> Result<(), String> {
+        match wanted(op) {
+            Some(group) => self.supported(op, group),
+            None => self.local.supports(op),
+        }
+    }
+
+    fn need(&self, op: &Op) -> u128 {
+        match wanted(op) {
+            // what a rank sends and receives, in the copies that it goes through at most
+            Some(_) => u128::from(self.run.kind.sharing) * 4 * op.bytes() + (1 << 28),
+            None => self.local.need(op),
+        }
+    }
+
+    fn memory(&self) -> u64 {
+        self.local.memory()
+    }
+
+    fn clock(&self) -> Rc<dyn Clock> {
+        self.local.clock()
+    }
+
+    fn shortest_sample(&self) -> Duration {
+        self.local.shortest_sample()
+    }
+
+    fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError> {
+        let Some(group) = wanted(op) else {
+            // the others would otherwise not know whether the leader lives
+            let _ = self.run.lead.orders.send(Order::Wait);
+            self.run.crew.look().map_err(|reason| MeasureError::Failed { op: *op, reason })?;
+            return self.local.prepare(op);
+        };
+        self.supported(op, group).map_err(|reason| MeasureError::Unsupported { op: *op, reason })?;
+        let reports = self.exchange(op, Order::Prepare(*op))?;
+        let wrong = |(rank, report): (usize, &Report)| match report {
+            Report::Wrong(wrong) => Some((rank as u64, *wrong)),
+            _ => None,
+        };
+        if let Some((rank, Wrong { place, expected, got })) = reports.iter().enumerate().find_map(wrong) {
+            let place = format!("element {place} of {}", self.run.crew.watch.name(rank));
+            return Err(MeasureError::WrongResult { op: *op, place, expected, got });
+        }
+        if !self.known.contains_key(op) {
+            let words = self.other_ways(op)?;
+            self.known.insert(*op, words);
+        }
+        Ok(Box::new(Together { op: *op, fabric: self }))
+    }
+}
+
+/// An op of several ranks, ready to be timed.
+struct Together<'f, 'a> {
+    op: Op,
+    fabric: &'f mut Fabric<'a>,
+}
+
+impl Case for Together<'_, '_> {
+    /// Each run by itself, however many are asked for: the slowest rank is another one in each.
+    fn sample(&mut self, _: u64) -> Result<Seconds, MeasureError> {
+        let seconds = self.fabric.isolated(&self.op)?;
+        Ok(Seconds::new(seconds).unwrap_or_default())
+    }
+
+    fn remarks(&self) -> String {
+        self.fabric.known.get(&self.op).cloned().unwrap_or_default()
+    }
+}

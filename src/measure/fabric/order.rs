@@ -1,0 +1,117 @@
+//! What the leading rank tells the others to do, in a few numbers that fit one small broadcast.
+
+use crate::dtype::Dtype;
+use crate::op::{Collective, CollectiveKind, Link, Op, P2p};
+
+/// Numbers in an order.
+pub(in crate::measure) const WORDS: usize = 8;
+
+/// How an op is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::measure) enum Mode {
+    /// Once, after a barrier: what a rank that waits for the result sees.
+    Isolated,
+    /// Back to back, as nccl-tests does.
+    Pipelined,
+    /// Back to back in a graph.
+    Graph,
+}
+
+/// What all ranks do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::measure) enum Order {
+    /// Makes buffers and a group for the op, runs it once, and checks the result.
+    Prepare(Op),
+    /// Runs the prepared op so often, and tells how long one run took.
+    Time(Mode, u64),
+    /// Nothing: the leader lives, and measures something of its own.
+    Wait,
+    /// Leaves.
+    End,
+}
+
+const SEND: u64 = 100;
+
+impl Order {
+    pub fn encode(&self) -> [u64; WORDS] {
+        let mut words = [0; WORDS];
+        match self {
+            Order::End => {}
+            Order::Wait => words[0] = 1,
+            Order::Time(mode, runs) => {
+                let mode = match mode {
+                    Mode::Isolated => 0,
+                    Mode::Pipelined => 1,
+                    Mode::Graph => 2,
+                };
+                words[..3].copy_from_slice(&[2, mode, *runs]);
+            }
+            Order::Prepare(op) => {
+                let cells = op.cells();
+                let kind = CollectiveKind::ALL.iter().position(|kind| kind.name() == cells.kind);
+                let dtype = op.dtype().and_then(|dtype| Dtype::ALL.iter().position(|known| *known == dtype));
+                let count = |count: Option<u64>| count.unwrap_or(0);
+                words = [
+                    3,
+                    kind.map_or(SEND, |kind| kind as u64),
+                    dtype.unwrap_or(0) as u64,
+                    count(cells.bytes),
+                    count(cells.ranks),
+                    count(cells.nodes),
+                    0,
+                    0,
+                ];
+            }
+        }
+        words
+    }
+
+    /// The order that the words stand for; what stands for none is the end.
+    pub fn decode(words: &[u64; WORDS]) -> Self {
+        match *words {
+            [1, ..] => Order::Wait,
+            [2, mode, runs, ..] => {
+                let mode = match mode {
+                    0 => Mode::Isolated,
+                    1 => Mode::Pipelined,
+                    _ => Mode::Graph,
+                };
+                Order::Time(mode, runs)
+            }
+            [3, SEND, _, bytes, _, nodes, ..] => {
+                let link = if nodes > 1 { Link::InterNode } else { Link::IntraNode };
+                Order::Prepare(Op::P2p(P2p { bytes, link }))
+            }
+            [3, kind, dtype, bytes, ranks, nodes, ..] => {
+                match (CollectiveKind::ALL.get(kind as usize), Dtype::ALL.get(dtype as usize)) {
+                    (Some(&kind), Some(&dtype)) => {
+                        Order::Prepare(Op::Collective(Collective { kind, bytes, ranks, nodes, dtype }))
+                    }
+                    _ => Order::End,
+                }
+            }
+            _ => Order::End,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Collective, CollectiveKind, Dtype, Link, Mode, Op, Order, P2p};
+
+    #[test]
+    fn orders_arrive_as_they_were_sent() {
+        let mut orders = vec![Order::End, Order::Wait];
+        orders.extend([Mode::Isolated, Mode::Pipelined, Mode::Graph].map(|mode| Order::Time(mode, 77)));
+        for link in [Link::IntraNode, Link::InterNode] {
+            orders.push(Order::Prepare(Op::P2p(P2p { bytes: 1 << 30, link })));
+        }
+        for kind in CollectiveKind::ALL {
+            let op = Collective { kind, bytes: 12_345, ranks: 16, nodes: 2, dtype: Dtype::Bf16 };
+            orders.push(Order::Prepare(Op::Collective(op)));
+        }
+        for order in orders {
+            assert_eq!(Order::decode(&order.encode()), order);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The life of a rank: it hears an order, does it, and all ranks learn how each fared.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::order::{Mode, Order, WORDS};
+use crate::op::Op;
+use crate::world::watch::Trouble;
+
+/// Numbers in a report.
+pub(in crate::measure) const NUMBERS: usize = 4;
+
+/// An element that is not what it should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::measure) struct Wrong {
+    /// Which element of the receive buffer.
+    pub place: usize,
+    /// What it should be.
+    pub expected: f64,
+    /// What it is.
+    pub got: f64,
+}
+
+/// What moves data among ranks: NCCL among GPUs, MPI among processes. Every call but the first is made by all
+/// ranks, in the same order.
+pub(in crate::measure) trait Engine {
+    /// Rank 0's words, on every rank. It may take as long as rank 0 likes.
+    fn broadcast(&mut self, words: &mut [u64; WORDS]) -> Result<(), Trouble>;
+
+    /// Every rank's numbers, in the order of ranks.
+    fn gather(&mut self, own: [f64; NUMBERS]) -> Result<Vec<[f64; NUMBERS]>, Trouble>;
+
+    /// Makes the op ready, runs it once, and compares its result. A rank outside of the group has nothing to
+    /// compare.
+    fn prepare(&mut self, op: &Op) -> Result<Result<(), Wrong>, Trouble>;
+
+    /// Seconds of one run on this rank; none outside of the group.
+    fn time(&mut self, mode: Mode, runs: u64) -> Result<Option<f64>, Trouble>;
+}
+
+/// How far a rank has come: the orders it has begun, and the exchanges it has entered for the last of them. Of
+/// ranks that wait for each other, the one they all wait for has come least far.
+#[derive(Clone, Debug, Default)]
+pub(in crate::measure) struct Steps(Arc<AtomicU64>);
+
+/// Exchanges counted in one order.
+const PHASES: u64 = 1 << 12;
+
+impl Steps {
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0)
+    }
+
+    /// An order has been done.
+    fn next(&self) {
+        let now = self.0.load(Ordering::Relaxed);
+        self.0.store((now / PHASES + 1) * PHASES, Ordering::Release);
+    }
+
+    /// An exchange has been entered.
+    pub fn enter(&self) {
+        let now = self.0.load(Ordering::Relaxed);
+        if now % PHASES < PHASES - 2 {
+            self.0.store(now + 1, Ordering::Release);
+        }
+    }
+
+    /// The order's last exchange comes.
+    fn last(&self) {
+        let now = self.0.load(Ordering::Relaxed);
+        self.0.store(now / PHASES * PHASES + PHASES - 2, Ordering::Release);
+    }
+}
+
+/// What one rank tells all of an order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::measure) enum Report {
+    /// It is not in the group, or there was nothing to tell.
+    Nothing,
+    /// Seconds of one run.
+    Seconds(f64),
+    /// A wrong result.
+    Wrong(Wrong),
+}
+
+impl Report {
+    fn encode(self) -> [f64; NUMBERS] {
+        match self {
+            Report::Nothing => [0.0; NUMBERS],
+            Report::Seconds(seconds) => [1.0, seconds, 0.0, 0.0],
+            Report::Wrong(Wrong { place, expected, got }) => [2.0, place as f64, expected, got],
+        }
+    }
+
+    fn decode(numbers: [f64; NUMBERS]) -> Self {
+        match numbers {
+            [1.0, seconds, ..] => Report::Seconds(seconds),
+            [2.0, place, expected, got] => Report::Wrong(Wrong { place: place as usize, expected, got }),
+            _ => Report::Nothing,
+        }
+    }
+}
+
+/// The leader's side of a rank: where its orders come from and its reports go.
+pub(in crate::measure) type Desk = (Receiver<Order>, Sender<Vec<Report>>);
+
+/// Does what the leader orders until it orders the end, or is gone.
+pub(in crate::measure) fn serve(
+    engine: &mut dyn Engine,
+    steps: &Steps,
+    desk: Option<&Desk>,
+) -> Result<(), Trouble> {
+    loop {
+        steps.next();
+        let own = desk.map(|(orders, _)| orders.recv().unwrap_or(Order::End));
+        let mut words = own.unwrap_or(Order::End).encode();
+        engine.broadcast(&mut words)?;
+        let report = match Order::decode(&words) {
+            Order::End => return Ok(()),
+            Order::Wait => continue,
+            Order::Prepare(op) => match engine.prepare(&op)? {
+                Ok(()) => Report::Nothing,
+                Err(wrong) => Report::Wrong(wrong),
+            },
+            Order::Time(mode, runs) => engine.time(mode, runs)?.map_or(Report::Nothing, Report::Seconds),
+        };
+        steps.last();
+        let all = engine.gather(report.encode())?;
+        if let Some((_, reports)) = desk {
+            // a leader that no longer listens has its reasons, and orders the end
+            let _ = reports.send(all.into_iter().map(Report::decode).collect());
+        }
+    }
+}
