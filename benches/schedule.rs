@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use gettime::dag::Dag;
 use gettime::dtype::Dtype;
 use gettime::plan::{self, Choice, Plan};
@@ -57,13 +57,14 @@ fn petgraph_makespan(graph: &DiGraph<f64, ()>) -> f64 {
 }
 
 fn bench(c: &mut Criterion) {
-    for nodes in [10_000, 100_000, 1_000_000] {
+    for nodes in [10_000, 100_000, 1_000_000, 10_000_000] {
         let (dag, durations) = large(nodes);
         let graph = to_petgraph(&dag, &durations);
         let ours = schedule(&dag, &durations).makespan;
         assert!((petgraph_makespan(&graph) / ours - 1.0).abs() < 1e-12, "the peers disagree");
         let mut group = c.benchmark_group(format!("schedule of {} nodes", dag.len()));
-        group.sample_size(20);
+        // the largest takes most of a second a pass
+        group.sample_size(if nodes > 1_000_000 { 10 } else { 20 }).sampling_mode(SamplingMode::Flat);
         group.bench_function("petgraph: toposort + finish times", |b| {
             b.iter(|| petgraph_makespan(black_box(&graph)))
         });
@@ -75,6 +76,14 @@ fn bench(c: &mut Criterion) {
                 let done = schedule(black_box(&dag), black_box(&durations));
                 let rest = (done.critical_path(&dag), busy(&dag, &durations), done.slack(&dag, &durations));
                 (done, rest)
+            })
+        });
+        group.bench_function("gettime: the same again, in the same memory", |b| {
+            let (mut done, mut slack) = (schedule(&dag, &durations), Vec::new());
+            b.iter(|| {
+                done.renew(black_box(&dag), black_box(&durations));
+                done.slack_in(&dag, &durations, &mut slack);
+                (done.critical_path(&dag), busy(&dag, &durations))
             })
         });
         group.finish();

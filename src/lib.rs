@@ -11,6 +11,7 @@ pub mod comparison;
 pub mod cost;
 pub mod dag;
 pub mod device;
+pub mod difference;
 pub mod doctor;
 pub mod dtype;
 pub mod evaluate;

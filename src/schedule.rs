@@ -10,6 +10,8 @@ use crate::cost::{Cost, CostError, Estimate};
 use crate::dag::{Dag, NodeId};
 use crate::units::Seconds;
 
+pub use scenarios::interval;
+
 /// The estimate of every distinct work of a graph.
 #[derive(Clone, Debug)]
 pub struct Prices {
@@ -79,9 +81,11 @@ impl Prices {
 }
 
 /// When every node ends, under one duration for each work. When it starts, and what it waited for, follows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Schedule {
     end: Vec<f64>,
+    /// The node that ends last; of several, the one appended last.
+    last: Option<NodeId>,
     /// The end of the last node, in seconds.
     pub makespan: f64,
 }
@@ -90,16 +94,9 @@ pub struct Schedule {
 ///
 /// One pass over nodes and edges in the order of appending, which is topological.
 pub fn schedule(dag: &Dag, durations: &[f64]) -> Schedule {
-    let mut end = vec![0.0; dag.len()];
-    let mut after = dag.after_column();
-    let mut first = 0;
-    for (node, (stop, work)) in dag.ends_column().iter().zip(dag.work_column()).enumerate() {
-        let (before, rest) = after.split_at((stop - first) as usize);
-        (first, after) = (*stop, rest);
-        end[node] = latest(before, &end) + durations[work.index()];
-    }
-    let makespan = end.iter().copied().fold(0.0, later);
-    Schedule { end, makespan }
+    let mut schedule = Schedule::default();
+    schedule.renew(dag, durations);
+    schedule
 }
 
 /// When the last of some nodes ends; 0 for none.
@@ -128,6 +125,22 @@ pub fn busy(dag: &Dag, durations: &[f64]) -> Vec<f64> {
 }
 
 impl Schedule {
+    /// Schedules again, under other durations or another graph, in the memory that it holds already: for large
+    /// graphs most of the time of a first pass is the system's, which hands out memory page by page.
+    pub fn renew(&mut self, dag: &Dag, durations: &[f64]) {
+        self.end.resize(dag.len(), 0.0);
+        let ends = self.end.as_mut_slice();
+        let mut after = dag.after_column();
+        let mut first = 0;
+        for (node, (stop, work)) in dag.ends_column().iter().zip(dag.work_column()).enumerate() {
+            let (before, rest) = after.split_at((stop - first) as usize);
+            (first, after) = (*stop, rest);
+            ends[node] = latest(before, ends) + durations[work.index()];
+        }
+        self.makespan = self.end.iter().copied().fold(0.0, later);
+        self.last = self.end.iter().rposition(|end| *end >= self.makespan).and_then(|i| dag.node(i));
+    }
+
     /// When the node starts, in seconds: when the last of its predecessors has ended.
     pub fn start(&self, dag: &Dag, node: NodeId) -> f64 {
         latest(dag.after(node), &self.end)
@@ -141,35 +154,43 @@ impl Schedule {
     /// The chain of nodes that decides the makespan, in the order of time: each starts when the one before
     /// it ends. Of nodes that end at the same time, the one appended last.
     pub fn critical_path(&self, dag: &Dag) -> Vec<NodeId> {
-        let last_of = |nodes: &mut dyn Iterator<Item = NodeId>| {
-            nodes.max_by(|a, b| self.end(*a).total_cmp(&self.end(*b)))
-        };
         let mut path = Vec::new();
-        let mut next = last_of(&mut dag.nodes());
+        let mut next = self.last;
         while let Some(node) = next {
             path.push(node);
-            next = last_of(&mut dag.after(node).iter().copied());
+            let before = dag.after(node).iter().copied();
+            next = before.max_by(|a, b| self.end(*a).total_cmp(&self.end(*b)));
         }
         path.reverse();
         path
     }
 
     /// By how many seconds each node could end later without the makespan growing: 0 on the critical path.
-    ///
-    /// One pass back over nodes and edges.
     pub fn slack(&self, dag: &Dag, durations: &[f64]) -> Vec<f64> {
-        let mut latest = vec![self.makespan; dag.len()];
-        for node in dag.nodes().rev() {
-            let start = latest[node.index()] - durations[dag.work_column()[node.index()].index()];
-            for before in dag.after(node) {
-                let end = &mut latest[before.index()];
-                *end = end.min(start);
+        let mut slack = Vec::new();
+        self.slack_in(dag, durations, &mut slack);
+        slack
+    }
+
+    /// [`Schedule::slack`], in memory that is there already.
+    ///
+    /// One pass back over nodes and edges. What `slack` holds of a node is the latest time at which it may end,
+    /// until the pass comes to it: then all that follow it are done.
+    pub fn slack_in(&self, dag: &Dag, durations: &[f64], slack: &mut Vec<f64>) {
+        slack.clear();
+        slack.resize(dag.len(), self.makespan);
+        let (ends, after, work) = (dag.ends_column(), dag.after_column(), dag.work_column());
+        let mut stop = after.len();
+        for (node, end) in self.end.iter().enumerate().rev() {
+            let first = if node == 0 { 0 } else { ends[node - 1] as usize };
+            let start = slack[node] - durations[work[node].index()];
+            slack[node] = (slack[node] - end).max(0.0);
+            for before in &after[first..stop] {
+                let latest = &mut slack[before.index()];
+                *latest = if start < *latest { start } else { *latest };
             }
+            stop = first;
         }
-        for (latest, end) in latest.iter_mut().zip(&self.end) {
-            *latest = (*latest - end).max(0.0);
-        }
-        latest
     }
 }
 
@@ -180,6 +201,9 @@ pub struct Timeline {
     pub makespan: Estimate,
     /// Starts, ends and the critical path.
     pub schedule: Schedule,
+    /// The makespan in every scenario of errors, in seconds; none where no op has an interval. The same
+    /// scenario means the same errors of the same ops in every plan.
+    pub scenarios: Vec<f64>,
     /// Seconds in which each GPU is occupied.
     pub busy: Vec<f64>,
     /// Durations in seconds, by work.
@@ -196,7 +220,8 @@ pub fn timeline(dag: &Dag, prices: &Prices) -> Result<Timeline, crate::units::No
     let durations = prices.column(|e| e.seconds);
     let schedule = schedule(dag, &durations);
     let seconds = Seconds::new(schedule.makespan)?;
-    let (low, high) = scenarios::interval(dag, prices, schedule.makespan);
+    let scenarios = scenarios::scenarios(dag, prices);
+    let (low, high) = interval(&scenarios, schedule.makespan);
     let (low, high) = (Seconds::new(low)?, Seconds::new(high)?);
     let path = schedule.critical_path(dag);
     let basis = path
@@ -206,5 +231,5 @@ pub fn timeline(dag: &Dag, prices: &Prices) -> Result<Timeline, crate::units::No
         .max()
         .unwrap_or(crate::cost::Basis::Measured);
     let busy = busy(dag, &durations);
-    Ok(Timeline { makespan: Estimate { seconds, low, high, basis }, schedule, busy, durations })
+    Ok(Timeline { makespan: Estimate { seconds, low, high, basis }, schedule, scenarios, busy, durations })
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up. A module may import those of the layers below it, and nothing else of the crate.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["units", "dtype", "world"],
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 10] = [
     &["source"],
     &["calibrate", "check", "evaluate", "doctor", "validate"],
     &["explain", "occupancy", "whatif"],
+    &["difference"],
     &["report"],
     &["cli"],
 ];

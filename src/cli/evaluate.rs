@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
+use super::difference::{self, CompareArgs};
 use super::explain::{self, ExplainArgs};
 use super::inputs::{
     ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, remedy, source, with_remedy,
@@ -21,6 +22,7 @@ use crate::formula::{self, Setting};
 use crate::op::{Gemm, Op};
 use crate::plan::{self, Plan};
 use crate::report;
+use crate::whatif::Outlook;
 
 /// How long a plan runs, which chain of ops decides it, and how sure that is.
 #[derive(Parser)]
@@ -40,6 +42,8 @@ enum Command {
     Formula(FormulaArgs),
     /// Check a plan's graph, or one in a .dot file: cycles, loose ends, shapes, balance, completeness, memory
     Check(CheckArgs),
+    /// Where the difference of two plans' runtimes comes from, term by term, and whether they can be told apart
+    Compare(CompareArgs),
     /// The author's formula of a plan's runtime beside the corrected plan, term by term
     Explain(ExplainArgs),
     /// Run one GPU's share of a plan for real on this machine, beside what its ops alone promise
@@ -60,7 +64,7 @@ struct PlanArgs {
     /// where there are several)
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
-    /// Show every layer of the critical path
+    /// Show every layer of the critical path and the slack of all ops
     #[arg(long)]
     detail: bool,
 }
@@ -100,6 +104,7 @@ pub fn evaluate() -> ExitCode {
     let result = match &cli.command {
         None => return plans(&cli.plans),
         Some(Command::Check(args)) => return inspect::check(args),
+        Some(Command::Compare(args)) => difference::compare(args),
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::List) => Ok(list()),
         Some(Command::Formula(args)) => formulas(args),
@@ -163,13 +168,18 @@ fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>
         }
     }
     let text = match (args.source.format, done.as_slice()) {
-        (Format::Json, done) => report::json(done)?,
+        (Format::Json, done) => {
+            let outlooks: Vec<Outlook> = done.iter().map(|e| Outlook::of(e, &source)).collect();
+            report::json(done, &outlooks, args.detail)?
+        }
         (Format::Formula, done) => done.iter().map(|e| report::path_formula(e, &source)).collect(),
         (Format::Html, done) => report::html(done, &source)?,
         (Format::Perfetto, [only]) => report::perfetto(only)?,
         (Format::Perfetto, _) => bail!("a trace is of one plan: name it"),
-        (Format::Text, [only]) if names.len() == 1 => report::one(only, &source, args.detail),
-        (Format::Text, done) => report::compare(done, &source),
+        (Format::Text, [only]) if names.len() == 1 => {
+            report::one(only, &Outlook::of(only, &source), &source, args.detail)
+        }
+        (Format::Text, done) => report::ranking(done, &source),
     };
     Ok((text, failed))
 }

@@ -16,7 +16,7 @@ use crate::spec::{AttentionMode, Microbatches, Schedule};
 const DEFAULT_SHEET: &str = "h200-sxm";
 
 /// The subcommands of `evaluate`: behind an option they would read as plans.
-const COMMANDS: [&str; 6] = ["list", "formula", "time", "check", "explain", "validate"];
+const COMMANDS: [&str; 7] = ["list", "formula", "time", "check", "compare", "explain", "validate"];
 
 /// Where times come from.
 #[derive(Args)]

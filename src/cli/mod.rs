@@ -4,6 +4,7 @@ mod arguments;
 mod calibrate;
 mod check;
 mod compare;
+mod difference;
 mod evaluate;
 mod explain;
 #[cfg(feature = "cuda")]

@@ -55,5 +55,5 @@ fn plans(table: &Table, name: &str, gpus: u64) -> anyhow::Result<String> {
             Err(error) => eprintln!("calibrate: {error}"),
         }
     }
-    Ok(report::compare(&done, &source))
+    Ok(report::ranking(&done, &source))
 }

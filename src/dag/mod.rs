@@ -8,7 +8,7 @@ mod node;
 
 use std::collections::HashMap;
 
-pub use node::{Kind, Lane, NameId, NodeId, Part, Tag, Work, WorkId};
+pub use node::{Kind, Lane, NameId, NodeId, Part, Tag, Work, WorkId, role};
 
 /// The graph. See the module for its promises.
 #[derive(Clone, Debug, Default)]
@@ -187,6 +187,11 @@ impl Dag {
         (0..self.work.len() as u32).map(NodeId)
     }
 
+    /// The node at a position; `None` beyond the last.
+    pub fn node(&self, index: usize) -> Option<NodeId> {
+        u32::try_from(index).ok().filter(|_| index < self.len()).map(NodeId)
+    }
+
     /// The nodes that must end before `node` starts, in ascending order.
     pub fn after(&self, node: NodeId) -> &[NodeId] {
         let i = node.index();
@@ -247,6 +252,11 @@ impl Dag {
     /// The op's name, such as `qkv`.
     pub fn name_of(&self, node: NodeId) -> &str {
         self.name_text(self.tags[node.index()].name)
+    }
+
+    /// What its name has in common with those of other stages, groups and experts.
+    pub fn role_of(&self, node: NodeId) -> &str {
+        role(self.name_of(node))
     }
 
     /// The node's id: `<op>_l<layer>_gpu<g>`, without the GPU for a collective, without the layer where it

@@ -160,3 +160,16 @@ pub struct Tag {
     /// The micro-batch, counted from 0.
     pub microbatch: u32,
 }
+
+/// What nodes of one kind of step have in common in their names: `expert_up` for `expert_up_5`, `send` for
+/// `send_stage1`, `dispatch` for `dispatch_from8`.
+pub fn role(name: &str) -> &str {
+    let numbered = |(head, tail): &(&str, &str)| {
+        let number = ["from", "stage", ""].iter().find_map(|word| tail.strip_prefix(word));
+        !head.is_empty() && number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    match name.rsplit_once('_').filter(numbered) {
+        Some((head, _)) => role(head),
+        None => name,
+    }
+}

@@ -36,7 +36,9 @@ pub use memory::{Footprint, footprints, max_sequences};
 pub use model::{Mla, Mlp, Model};
 
 use crate::dtype::Dtype;
-use crate::spec::{AttentionMode, Microbatches, Overlap, Phase, PlanSpec, Schedule, SpecError, TrainSpec};
+use crate::spec::{
+    AttentionMode, Microbatches, Overlap, Phase, PlanSpec, Recompute, Schedule, SpecError, TrainSpec,
+};
 
 /// The plans that are compiled in, in the order of the documents they come from.
 pub const BUILT_IN: [(&str, &str); 7] = [
@@ -126,6 +128,28 @@ impl Plan {
     /// The element type that the file asks for.
     pub const fn dtype(&self) -> Option<Dtype> {
         self.model.dtype
+    }
+
+    /// The same model, undivided, on a single GPU that computes nothing twice.
+    pub fn on_one_gpu(&self, choice: &Choice) -> (Plan, Choice) {
+        let all = Pipeline {
+            parts: layout::deal(self.model.layers, 1),
+            pipeline: 1,
+            tensor: 1,
+            data: 1,
+            expert: 1,
+            sequence_parallel: false,
+        };
+        let plan = Plan {
+            layout: Layout::Pipeline(all),
+            gpus: 1,
+            schedule: Schedule::default(),
+            overlap: Overlap::None,
+            train: self.train.map(|train| TrainSpec { recompute: Recompute::None, ..train }),
+            hottest: None,
+            ..self.clone()
+        };
+        (plan, Choice { microbatches: 1, ..*choice })
     }
 
     /// Micro-batches come in rounds of this many: the stages, where training interleaves parts of them.

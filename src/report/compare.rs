@@ -1,132 +1,190 @@
-//! Several plans side by side, ranked among those that compute the same thing.
+//! Two plans: which is faster, how sure that is, and where the difference comes from.
 
 use std::fmt::Write as _;
 
-use super::{WIDTH, clip, machine, padded, plural, with_error, wrapped};
-use crate::dag::Part;
-use crate::evaluate::Evaluation;
-use crate::plan::{Mlp, Model};
-use crate::source::Source;
-use crate::units::{Seconds, grouped, human_bytes};
+use serde_json::{Value, json};
 
-/// The screen that compares plans, at most 100 columns wide.
-pub fn compare(evaluations: &[Evaluation], source: &Source) -> String {
+use super::{WIDTH, clip, machine, padded, three_seconds, with_error, wrapped};
+use crate::difference::{Cause, Difference, Term};
+use crate::evaluate::Evaluation;
+use crate::source::Source;
+use crate::units::{Seconds, three_digits};
+
+/// Rows of the account of GPUs that are shown.
+const MOST_ROWS: usize = 18;
+
+/// Ops below this share of the longer runtime have no row of their own.
+const WORTH_A_ROW: f64 = 0.002;
+
+/// The screen of a comparison, at most 100 columns wide.
+pub fn compare(plans: [&Evaluation; 2], found: &Difference, source: &Source) -> String {
     let mut out = String::new();
     // writing to a String does not fail
-    let _ = write_all(&mut out, evaluations, source);
+    let _ = write_all(&mut out, plans, found, source);
     out
 }
 
-fn write_all(out: &mut String, evaluations: &[Evaluation], source: &Source) -> std::fmt::Result {
-    if evaluations.is_empty() {
-        return Ok(());
+fn write_all(
+    out: &mut String,
+    plans: [&Evaluation; 2],
+    found: &Difference,
+    source: &Source,
+) -> std::fmt::Result {
+    writeln!(out, "{}\n", machine(&plans, source))?;
+    for e in plans {
+        let fits = if e.fits() == Some(false) { " · does not fit in memory" } else { "" };
+        let text = format!(
+            "  {} {:<24}{} · {} GPUs {:.0} % busy{fits}",
+            padded(&e.plan.name, 27),
+            with_error(&e.makespan()),
+            super::pieces(e),
+            e.plan.gpus,
+            e.utilisation() * 100.0
+        );
+        writeln!(out, "{}", clip(&text, WIDTH))?;
     }
-    writeln!(out, "{}\n", machine(&evaluations.iter().collect::<Vec<_>>(), source))?;
-    writeln!(
-        out,
-        "  {:<15}{:<20}{:>7}{:>7}{:>7}{:>9}{:>5}{:>6}  memory per GPU",
-        "plan", "runtime", "vs best", "µbatch", "busy", "products", "mem", "comm"
-    )?;
-    for group in by_model(evaluations) {
-        writeln!(out, "{}", describe(&group[0].plan.model))?;
-        let best = group[0].makespan().seconds.get();
-        for e in &group {
-            write_row(out, e, best)?;
-        }
-        if let [winner, second, ..] = group.as_slice() {
-            writeln!(out, "{}", wrapped(&why(winner, second), "  "))?;
-        }
+    writeln!(out, "{}", wrapped(&verdict(plans, found), "  "))?;
+    if !plans[0].plan.model.computes_the_same(&plans[1].plan.model) {
+        writeln!(out, "  they compute different things: one being faster says nothing of its layout")?;
     }
-    if evaluations.iter().any(|e| e.fits() == Some(false)) {
-        let cut = "ok in ÷ so many micro-batches: --microbatches auto";
-        writeln!(out, "\n✗ does not fit in memory as it stands, {cut}")?;
-    }
-    Ok(())
+    let [first, second] = plans.map(|e| clip(&e.plan.name, 14));
+    let head = |title: &str| format!("\n  {title:<42}{first:>16}{second:>16}{:>16}", "difference");
+    writeln!(out, "{}", head("on average over the GPUs"))?;
+    write_terms(out, found, &found.per_gpu, true)?;
+    writeln!(out, "{}", head("along the critical path"))?;
+    write_terms(out, found, &found.on_path, false)
 }
 
-/// Plans of one model together, fastest first; models in the order in which they come.
-pub(super) fn by_model(evaluations: &[Evaluation]) -> Vec<Vec<&Evaluation>> {
-    let mut groups: Vec<Vec<&Evaluation>> = Vec::new();
-    for e in evaluations {
-        match groups.iter_mut().find(|group| group[0].plan.model.computes_the_same(&e.plan.model)) {
-            Some(group) => group.push(e),
-            None => groups.push(vec![e]),
+/// Which is faster, by how much, and in how many scenarios.
+fn verdict([first, second]: [&Evaluation; 2], found: &Difference) -> String {
+    let names = [first, second].map(|e| clip(&e.plan.name, 30));
+    let gap = found.seconds();
+    if gap == 0.0 && found.scenarios.iter().all(|seconds| *seconds == 0.0) {
+        return format!("{} and {} take the same time", names[0], names[1]);
+    }
+    let (winner, loser) = if gap > 0.0 { (0, 1) } else { (1, 0) };
+    let share = gap.abs() / found.makespans[loser] * 100.0;
+    let by = format!("{} ({share:.1} % of {})", three_seconds(gap.abs()), names[loser]);
+    let of = found.scenarios.len();
+    let for_winner = if winner == 0 { found.first_faster() } else { of - found.first_faster() };
+    let (winner, loser) = (&names[winner], &names[loser]);
+    let (low, high) = found.interval();
+    let (least, most) =
+        if low.abs() < high.abs() { (low.abs(), high.abs()) } else { (high.abs(), low.abs()) };
+    match found.told_apart() {
+        None => {
+            format!("{winner} is faster by {by}; nothing was measured, so nothing tells how sure that is")
         }
+        Some(true) => format!(
+            "{winner} is faster by {by}, {} to {} with 90 %: in {for_winner} of {of} scenarios of the table's \
+             errors, each the same for both",
+            three_seconds(least),
+            three_seconds(most)
+        ),
+        Some(false) => format!(
+            "{winner} and {loser} cannot be told apart: {winner} is ahead by {by}, but in only {for_winner} of {of} \
+             scenarios of the table's errors, each the same for both"
+        ),
     }
-    for group in &mut groups {
-        group.sort_by_key(|e| e.makespan().seconds);
-    }
-    groups
 }
 
-fn describe(model: &Model) -> String {
-    let mlp = match model.mlp {
-        Mlp::Dense { ffn } => format!("FFN {ffn}"),
-        Mlp::Moe { experts, top_k, ffn } => format!("{} of {ffn}, top-{top_k}", plural(experts, "expert")),
+fn write_terms(out: &mut String, found: &Difference, terms: &[Term], ops: bool) -> std::fmt::Result {
+    let [first, second] = found.makespans;
+    let unit = Unit::of(first.max(second));
+    let least = WORTH_A_ROW * first.max(second);
+    let mut by_size: Vec<&Term> = terms.iter().filter(|term| !term.role.is_empty()).collect();
+    by_size.sort_by(|a, b| b.difference().abs().total_cmp(&a.difference().abs()));
+    let causes: Vec<Cause> = {
+        let mut causes: Vec<Cause> = terms.iter().map(|term| term.cause).collect();
+        causes.dedup();
+        causes
     };
-    format!(
-        "{}, hidden {}, {}, {mlp} · {} sequence{} × {} tokens",
-        plural(model.layers, "layer"),
-        model.hidden,
-        plural(model.heads, "head"),
-        grouped(u128::from(model.batch)),
-        if model.batch == 1 { "" } else { "s" },
-        grouped(u128::from(model.sequence))
-    )
+    by_size.truncate(if ops { MOST_ROWS.saturating_sub(causes.len()) } else { 0 });
+    for cause in causes {
+        let own = || terms.iter().filter(|term| term.cause == cause);
+        let sum = |pick: fn(&Term) -> f64| own().map(pick).sum::<f64>();
+        writeln!(out, "  {}", unit.row(cause.name(), sum(|t| t.first), sum(|t| t.second)))?;
+        let several = own().count() > 1;
+        for term in own().filter(|term| several && by_size.contains(term)) {
+            if term.first.max(term.second) >= least {
+                writeln!(out, "  {}", unit.row(&format!("  {}", term.role), term.first, term.second))?;
+            }
+        }
+    }
+    writeln!(out, "  {}", unit.row("in all", first, second))
 }
 
-fn write_row(out: &mut String, e: &Evaluation, best: f64) -> std::fmt::Result {
-    let seconds = e.makespan().seconds.get();
-    let [gemm, mem, comm] = Part::ALL.map(|part| match seconds > 0.0 {
-        true => format!("{:.0} %", e.seconds_on(part) / seconds * 100.0),
-        false => "–".to_owned(),
-    });
-    let ratio = if best > 0.0 { format!("{:.2}", seconds / best) } else { "–".to_owned() };
-    let row = format!(
-        "  {} {:<20}{ratio:>7}{:>7}{:>7}{gemm:>9}{mem:>5}{comm:>6}  {}",
-        padded(&e.plan.name, 14),
-        with_error(&e.makespan()),
-        e.choice.microbatches,
-        format!("{:.0} %", e.utilisation() * 100.0),
-        memory(e)
-    );
-    writeln!(out, "{}", clip(&row, WIDTH))
+/// One unit for all figures of a table, so that they can be added up by eye.
+struct Unit {
+    size: f64,
+    name: String,
+    decimals: usize,
 }
 
-/// `131 GB of 141 GB`, or what it needs and in how many micro-batches it would fit.
-fn memory(e: &Evaluation) -> String {
-    let needs = human_bytes(e.fullest().peak_bytes);
-    let Some(memory) = e.memory else { return needs };
-    let capacity = human_bytes(memory.capacity_bytes);
-    match (e.fits(), memory.fewest_microbatches) {
-        (Some(true), _) => format!("{needs} of {capacity}"),
-        (_, Some(n)) => format!("✗ {needs}, ok ÷{n}"),
-        (_, None) => format!("✗ {needs}, never ok"),
+impl Unit {
+    fn of(largest: f64) -> Self {
+        // the unit that the largest is shown in
+        let shown = Seconds::new(largest).unwrap_or(Seconds::ZERO).to_string();
+        let name = shown.rsplit(' ').next().unwrap_or("s").to_owned();
+        let size = match name.as_str() {
+            "ns" => 1e-9,
+            "µs" => 1e-6,
+            "ms" => 1e-3,
+            "h" => 3600.0,
+            "days" => 86_400.0,
+            _ => 1.0,
+        };
+        let whole = three_digits(largest / size);
+        let decimals = whole.split('.').nth(1).map_or(0, str::len) + 1;
+        Unit { size, name, decimals }
+    }
+
+    fn row(&self, title: &str, first: f64, second: f64) -> String {
+        let Unit { size, name, decimals } = self;
+        // what is shown as nothing is none
+        let none = |seconds: f64| (seconds / size).abs() < 0.5 * 0.1f64.powi(*decimals as i32);
+        let cell = |seconds: f64| match none(seconds) {
+            true => "–".to_owned(),
+            false => format!("{:.decimals$} {name}", seconds / size),
+        };
+        let change = match none(second - first) {
+            true => "–".to_owned(),
+            false => format!("{:+.decimals$} {name}", (second - first) / size).replacen('-', "−", 1),
+        };
+        format!("{:<42}{:>16}{:>16}{change:>16}", clip(title, 41), cell(first), cell(second))
     }
 }
 
-/// Where the winner's advantage comes from, term by term along both critical paths.
-fn why(winner: &Evaluation, second: &Evaluation) -> String {
-    let (first, other) = (clip(&winner.plan.name, 30), clip(&second.plan.name, 30));
-    let gap = second.makespan().seconds.get() - winner.makespan().seconds.get();
-    if gap == 0.0 {
-        return format!("{first} and {other} take the same time");
-    }
-    let mut terms = Part::ALL.map(|part| (second.seconds_on(part) - winner.seconds_on(part), part.name()));
-    terms.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
-    let text: Vec<String> = terms
-        .iter()
-        .filter(|(difference, _)| *difference != 0.0)
-        .map(|(difference, name)| {
-            let word = if *difference > 0.0 { "less" } else { "more" };
-            format!("{} {word} {name}", super::three_seconds(difference.abs()))
+/// A comparison for programs: differences in seconds of the second plan less the first; the terms of an account
+/// add up to the difference exactly.
+///
+/// # Errors
+/// When it cannot be written as JSON, which its types rule out.
+pub fn compare_json(plans: [&Evaluation; 2], found: &Difference) -> serde_json::Result<String> {
+    let plan = |e: &Evaluation, seconds: f64| {
+        let makespan = e.makespan();
+        json!({
+            "plan": e.plan.name, "microbatches": e.choice.microbatches, "seconds": seconds,
+            "low": makespan.low.get(), "high": makespan.high.get(), "basis": makespan.basis, "fits": e.fits(),
         })
-        .collect();
-    let apart = winner.makespan().high < second.makespan().low;
-    let sure = match (apart, winner.makespan().low == winner.makespan().high) {
-        (true, _) | (_, true) => "wins over",
-        (false, false) => "is ahead of, but within the error bars not apart from,",
     };
-    let gap = Seconds::new(gap).unwrap_or(Seconds::ZERO);
-    format!("{first} {sure} {other} by {gap}: {}", text.join(", "))
+    let account = |terms: &[Term]| -> Vec<Value> {
+        let row = |term: &Term| {
+            json!({
+                "cause": term.cause.name(), "role": term.role, "first_seconds": term.first,
+                "second_seconds": term.second, "difference_seconds": term.difference(),
+            })
+        };
+        terms.iter().map(row).collect()
+    };
+    let (low, high) = found.interval();
+    let answer = json!({
+        "plans": [plan(plans[0], found.makespans[0]), plan(plans[1], found.makespans[1])],
+        "same_model": plans[0].plan.model.computes_the_same(&plans[1].plan.model),
+        "difference_seconds": found.seconds(), "low": low, "high": high,
+        "told_apart": found.told_apart(),
+        "scenarios": found.scenarios.len(), "first_faster_in": found.first_faster(),
+        "per_gpu": account(&found.per_gpu), "critical_path": account(&found.on_path),
+    });
+    serde_json::to_string_pretty(&answer).map(|text| text + "\n")
 }

@@ -4,8 +4,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cost::{Basis, Estimate};
+use crate::dag::NodeId;
 use crate::evaluate::Evaluation;
 use crate::formula::Evaluated;
+use crate::whatif::{Lever, Outlook};
 
 #[derive(Serialize)]
 struct Interval {
@@ -39,6 +41,33 @@ struct PlanAnswer<'a> {
     utilisation: f64,
     fits: Option<bool>,
     max_sequences: Option<u64>,
+    levers: Vec<Pull>,
+    takeover: Option<Takeover>,
+    ideal: Option<Interval>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ops: Option<Vec<Timed>>,
+}
+
+#[derive(Serialize)]
+struct Pull {
+    lever: &'static str,
+    critical_path_seconds: f64,
+    gain_seconds_per_percent: f64,
+}
+
+#[derive(Serialize)]
+struct Takeover {
+    from: &'static str,
+    to: &'static str,
+    speedup: f64,
+}
+
+#[derive(Serialize)]
+struct Timed {
+    id: String,
+    start: f64,
+    end: f64,
+    slack: f64,
 }
 
 #[derive(Serialize)]
@@ -58,16 +87,17 @@ struct Gpu {
     peak_bytes: u64,
 }
 
-/// A list of plans.
+/// A list of plans; all ops with their slack where `detail` is asked for.
 ///
 /// # Errors
 /// When it cannot be written as JSON, which its types rule out.
-pub fn json(evaluations: &[Evaluation]) -> serde_json::Result<String> {
-    let answers: Vec<PlanAnswer> = evaluations.iter().map(answer).collect();
+pub fn json(evaluations: &[Evaluation], outlooks: &[Outlook], detail: bool) -> serde_json::Result<String> {
+    let both = evaluations.iter().zip(outlooks);
+    let answers: Vec<PlanAnswer> = both.map(|(e, outlook)| answer(e, outlook, detail)).collect();
     serde_json::to_string_pretty(&answers).map(|text| text + "\n")
 }
 
-fn answer(e: &Evaluation) -> PlanAnswer<'_> {
+fn answer<'a>(e: &'a Evaluation, outlook: &Outlook, detail: bool) -> PlanAnswer<'a> {
     let critical_path = e.critical_path.iter().map(|node| {
         let estimate = e.prices.of(&e.dag, *node);
         Step {
@@ -99,7 +129,32 @@ fn answer(e: &Evaluation) -> PlanAnswer<'_> {
         utilisation: e.utilisation(),
         fits: e.fits(),
         max_sequences: e.memory.map(|memory| memory.max_sequences),
+        levers: Lever::ALL
+            .map(|lever| Pull {
+                lever: lever.name(),
+                critical_path_seconds: outlook.on_path[lever as usize],
+                gain_seconds_per_percent: outlook.per_percent[lever as usize],
+            })
+            .into(),
+        takeover: outlook.takeover.map(|t| Takeover {
+            from: t.from.name(),
+            to: t.to.name(),
+            speedup: t.speedup,
+        }),
+        ideal: outlook.ideal.map(Interval::from),
+        ops: detail.then(|| timed(e, outlook)),
     }
+}
+
+fn timed(e: &Evaluation, outlook: &Outlook) -> Vec<Timed> {
+    let schedule = &e.timeline.schedule;
+    let op = |(node, slack): (NodeId, &f64)| Timed {
+        id: e.dag.id(node),
+        start: schedule.start(&e.dag, node),
+        end: schedule.end(node),
+        slack: *slack,
+    };
+    e.dag.nodes().zip(&outlook.slack).map(op).collect()
 }
 
 /// One time.

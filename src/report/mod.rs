@@ -14,10 +14,12 @@ mod explain_json;
 mod formulas;
 mod json;
 mod one;
+mod outlook;
 mod overview;
 mod page;
 mod path_formula;
 mod perfetto;
+mod ranking;
 mod rows;
 mod svg;
 mod validate;
@@ -25,7 +27,7 @@ mod validate;
 pub use accuracy::{accuracy, accuracy_json};
 pub use artifacts::artifacts;
 pub use checks::{checks, checks_json};
-pub use compare::compare;
+pub use compare::{compare, compare_json};
 pub use comparison::{comparison, comparison_json, nodes, nodes_json};
 pub use doctor::doctor;
 pub use explain::{Conclusion, Verdict, explain};
@@ -36,6 +38,7 @@ pub use one::one;
 pub use page::html;
 pub use path_formula::path_formula;
 pub use perfetto::perfetto;
+pub use ranking::ranking;
 pub use validate::{validation, validation_json};
 
 use std::collections::BTreeSet;
@@ -140,4 +143,9 @@ fn pieces(e: &Evaluation) -> String {
 /// A number of seconds that is no estimate, in a person's unit.
 fn three_seconds(seconds: f64) -> String {
     Seconds::new(seconds).map_or_else(|_| "–".to_owned(), |s| s.to_string())
+}
+
+/// ` 30.7 %`, six characters and the sign.
+fn percent(part: f64, whole: f64) -> String {
+    if whole > 0.0 { format!("{:>5.1} %", part / whole * 100.0) } else { "    – %".to_owned() }
 }

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use textwrap::core::display_width;
 
+use super::outlook::{write_outlook, write_slack};
 use super::rows::{Group, Row, bases, groups};
-use super::{WIDTH, bar, clip, interval, machine, three_seconds, with_error};
+use super::{WIDTH, bar, clip, interval, machine, percent, three_seconds, with_error};
 use crate::cost::Estimate;
 use crate::dag::Part;
 use crate::evaluate::Evaluation;
@@ -13,7 +14,7 @@ use crate::occupancy::{Occupancy, occupancy};
 use crate::source::Source;
 use crate::spec::Phase;
 use crate::units::{grouped, human_bytes, three_digits};
-use crate::whatif::{self, Lever};
+use crate::whatif::Outlook;
 
 /// Beyond the first group of layers only ops with this share of the whole are shown, unless all are asked for.
 const WORTH_A_ROW: f64 = 0.02;
@@ -26,14 +27,20 @@ const MOST_TITLES: usize = 7;
 const MOST_ROWS: usize = 22;
 
 /// The screen of one plan, at most 100 columns wide.
-pub fn one(e: &Evaluation, source: &Source, detail: bool) -> String {
+pub fn one(e: &Evaluation, outlook: &Outlook, source: &Source, detail: bool) -> String {
     let mut out = String::new();
     // writing to a String does not fail
-    let _ = write_one(&mut out, e, source, detail);
+    let _ = write_one(&mut out, e, outlook, source, detail);
     out
 }
 
-fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) -> std::fmt::Result {
+fn write_one(
+    out: &mut String,
+    e: &Evaluation,
+    outlook: &Outlook,
+    source: &Source,
+    detail: bool,
+) -> std::fmt::Result {
     let makespan = e.makespan();
     let range = interval(&makespan);
     let answer = format!("   {}{range}   {}", makespan.seconds, makespan.basis);
@@ -57,10 +64,10 @@ fn write_one(out: &mut String, e: &Evaluation, source: &Source, detail: bool) ->
     if !parts.is_empty() {
         writeln!(out, "basis            the path is {}", parts.join(", "))?;
     }
-    write_slack(out, e)?;
-    write_gains(out, e)?;
+    write_outlook(out, e, outlook)?;
     write_memory(out, e)?;
-    write_gpus(out, e)
+    write_gpus(out, e)?;
+    if detail { write_slack(out, e, outlook) } else { Ok(()) }
 }
 
 fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) -> std::fmt::Result {
@@ -139,34 +146,6 @@ fn write_split(out: &mut String, e: &Evaluation) -> std::fmt::Result {
     )
 }
 
-/// How many ops decide the runtime, and how far the others are from doing so.
-fn write_slack(out: &mut String, e: &Evaluation) -> std::fmt::Result {
-    let mut slack = e.timeline.schedule.slack(&e.dag, &e.timeline.durations);
-    // what rounding leaves over is none
-    let least = e.timeline.schedule.makespan * 1e-9;
-    slack.retain(|seconds| *seconds > least);
-    let critical = grouped((e.dag.len() - slack.len()) as u128);
-    let all = grouped(e.dag.len() as u128);
-    write!(out, "slack            none for {critical} of {all} ops")?;
-    match slack.iter().copied().reduce(f64::min) {
-        None => writeln!(out),
-        Some(least) => writeln!(out, "; the others can take {} longer at least", three_seconds(least)),
-    }
-}
-
-/// What would make the plan faster, largest first.
-fn write_gains(out: &mut String, e: &Evaluation) -> std::fmt::Result {
-    let mut gains = Lever::ALL.map(|lever| (whatif::gain(e, lever, 1.0 / 1.1), lever.name()));
-    gains.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let text: Vec<String> = (gains.iter().filter(|(seconds, _)| *seconds > 0.0))
-        .map(|(seconds, name)| format!("{name} −{}", three_seconds(*seconds)))
-        .collect();
-    match text.is_empty() {
-        true => Ok(()),
-        false => writeln!(out, "if 10 % faster   {}", text.join(" · ")),
-    }
-}
-
 /// GPUs that hold different parts of the model, where there are such.
 fn write_gpus(out: &mut String, e: &Evaluation) -> std::fmt::Result {
     let mut parts: Vec<(usize, usize)> = Vec::new();
@@ -239,9 +218,4 @@ fn write_memory(out: &mut String, e: &Evaluation) -> std::fmt::Result {
         ),
         None => writeln!(out, "does not fit     {over} too much; not even one sequence fits at once"),
     }
-}
-
-/// ` 30.7 %`, six characters and the sign.
-fn percent(part: f64, whole: f64) -> String {
-    if whole > 0.0 { format!("{:>5.1} %", part / whole * 100.0) } else { "    – %".to_owned() }
 }

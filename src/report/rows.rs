@@ -54,7 +54,7 @@ pub fn groups(e: &Evaluation) -> Vec<Group> {
         if e.dag.works()[work.index()].ops.is_empty() {
             continue;
         }
-        let name = family_name(e.dag.name_of(*node));
+        let name = e.dag.role_of(*node);
         let signature = layers.entry(e.dag.tag(*node).layer).or_default();
         match signature.iter_mut().find(|(n, w, _)| *n == name && *w == work) {
             Some((.., count)) => *count += 1,
@@ -105,14 +105,6 @@ fn group(e: &Evaluation, layers: Option<(u16, u16)>, signature: Signature) -> Gr
 /// The op without its element type, which is that of the whole plan.
 fn shape(e: &Evaluation, op: &Op) -> String {
     op.to_string().replacen(&format!(" {}", e.choice.dtype), "", 1)
-}
-
-/// `expert_up` for `expert_up_5`.
-pub(super) fn family_name(name: &str) -> &str {
-    match name.rsplit_once('_') {
-        Some((family, number)) if number.bytes().all(|b| b.is_ascii_digit()) => family,
-        _ => name,
-    }
 }
 
 /// How much of the time of some rows stands on each basis, from worst to best.

@@ -36,18 +36,29 @@ const BEYOND: usize = 1;
 /// Where an op lies between low (−1), seconds (0) and high (1), by scenario.
 type Scores = [f64; SCENARIOS];
 
-/// The 5 % and 95 % quantiles of the makespan in seconds, its value under the estimates themselves, `central`,
-/// included; that value twice where no op has an interval.
-pub fn interval(dag: &Dag, prices: &Prices, central: f64) -> (f64, f64) {
+/// The makespan in every scenario, in seconds; none where no op has an interval. Scenario i means the same errors
+/// of the same ops in every graph.
+pub fn scenarios(dag: &Dag, prices: &Prices) -> Vec<f64> {
     if prices.works.iter().all(|work| work.low == work.high) {
-        return (central, central);
+        return Vec::new();
     }
     let durations = durations(dag, prices);
     let mut ends = vec![[0.0; LANES]; dag.len()];
-    let mut makespans: Vec<f64> =
-        durations.iter().flat_map(|durations| makespans(dag, durations, &mut ends)).collect();
-    makespans.sort_unstable_by(f64::total_cmp);
-    (makespans[BEYOND].min(central), makespans[SCENARIOS - 1 - BEYOND].max(central))
+    durations.iter().flat_map(|durations| makespans(dag, durations, &mut ends)).collect()
+}
+
+/// The 5 % and 95 % quantiles of what scenarios give, its value under the estimates themselves, `central`,
+/// included; that value twice where there are no scenarios.
+pub fn interval(scenarios: &[f64], central: f64) -> (f64, f64) {
+    let mut sorted = scenarios.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    match sorted.as_slice() {
+        [] => (central, central),
+        all => {
+            let beyond = BEYOND.min((all.len() - 1) / 2);
+            (all[beyond].min(central), all[all.len() - 1 - beyond].max(central))
+        }
+    }
 }
 
 /// Durations by work, of each pass.

@@ -1,6 +1,7 @@
 //! The program `evaluate` from outside: its answers against values worked out elsewhere, its screens, its
 //! refusals.
 
+mod compare;
 mod formulas;
 mod golden_plans;
 mod hostile;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::super::rows::family_name;
 use crate::cost::Estimate;
 use crate::evaluate::Evaluation;
 use crate::op::Op;
@@ -22,7 +21,7 @@ pub fn roofline(e: &Evaluation, source: &Source) -> Value {
         for ((op, count), estimate) in e.dag.works()[work].ops.iter().zip(&e.prices.parts[work]) {
             if op.flops() > 0 {
                 let point = points.entry(*op).or_insert_with(|| (BTreeSet::new(), *estimate, 0.0));
-                point.0.insert(family_name(e.dag.name_of(node)));
+                point.0.insert(e.dag.role_of(node));
                 point.2 += estimate.seconds.get() * *count as f64;
             }
         }

@@ -10,7 +10,7 @@ mod ops;
 
 use serde_json::{Value, json};
 
-use super::compare::by_model;
+use super::ranking::by_model;
 use super::rows::{Group, groups};
 use crate::cost::Estimate;
 use crate::dag::Kind;
