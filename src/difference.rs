@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dag;
 use crate::evaluate::Evaluation;
-use crate::schedule::{Timeline, interval};
+use crate::schedule::{interval, paired};
 use crate::whatif::Lever;
 
 /// What a part of a runtime goes to.
@@ -109,16 +109,12 @@ pub fn difference(first: &Evaluation, second: &Evaluation) -> Difference {
         makespans: makespans.map(|seconds| grid.nearest(seconds)),
         per_gpu: terms(per_gpu),
         on_path: terms(on_path),
-        scenarios: paired(first, second),
+        scenarios: paired(in_scenarios(first), in_scenarios(second)),
     }
 }
 
-/// The second less the first by scenario; a plan without an interval takes the same time in all.
-pub fn paired(first: &Evaluation, second: &Evaluation) -> Vec<f64> {
-    let [a, b] = [first, second].map(|e| &e.timeline);
-    let in_scenario = |t: &Timeline, i| t.scenarios.get(i).copied().unwrap_or(t.schedule.makespan);
-    let count = a.scenarios.len().max(b.scenarios.len());
-    (0..count).map(|i| in_scenario(b, i) - in_scenario(a, i)).collect()
+fn in_scenarios(e: &Evaluation) -> (f64, &[f64]) {
+    (e.timeline.schedule.makespan, &e.timeline.scenarios)
 }
 
 /// Seconds by cause and role.

@@ -210,6 +210,20 @@ pub fn dtype(wanted: Option<Dtype>, plan: Option<&Plan>, source: &Source) -> Res
     }
 }
 
+/// What a plan is lowered with, the batch undivided.
+///
+/// # Errors
+/// When nobody says how many GPUs a node has, or the element type has to be chosen.
+pub fn choice(plan: &Plan, source: &Source, overrides: &Overrides) -> Result<Choice, EvaluateError> {
+    let no_size = || EvaluateError::NodeSize { plan: plan.name.clone(), source_name: source.name.clone() };
+    Ok(Choice {
+        dtype: dtype(overrides.dtype, Some(plan), source)?,
+        gpus_per_node: source.gpus_per_node.or(plan.gpus_per_node).ok_or_else(no_size)?,
+        microbatches: 1,
+        attention: overrides.attention.unwrap_or(plan.attention),
+    })
+}
+
 /// Evaluates one plan.
 ///
 /// # Errors
@@ -223,15 +237,7 @@ pub fn evaluate(plan: Plan, source: &Source, overrides: &Overrides) -> Result<Ev
         }
     };
     let name = || plan.name.clone();
-    let gpus_per_node = (source.gpus_per_node)
-        .or(plan.gpus_per_node)
-        .ok_or_else(|| EvaluateError::NodeSize { plan: name(), source_name: source.name.clone() })?;
-    let mut choice = Choice {
-        dtype: dtype(overrides.dtype, Some(&plan), source)?,
-        gpus_per_node,
-        microbatches: 1,
-        attention: overrides.attention.unwrap_or(plan.attention),
-    };
+    let mut choice = choice(&plan, source, overrides)?;
     let memory = source.memory_bytes.map(|capacity_bytes| memory(&plan, &choice, capacity_bytes));
     let most = plan.most_microbatches();
     choice.microbatches = match overrides.microbatches.unwrap_or(plan.microbatches) {

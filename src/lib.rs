@@ -28,6 +28,7 @@ pub mod plan;
 pub mod report;
 pub mod roofline;
 pub mod schedule;
+pub mod search;
 pub mod source;
 pub mod spec;
 pub mod stats;

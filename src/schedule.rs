@@ -8,9 +8,9 @@ mod scenarios;
 
 use crate::cost::{Cost, CostError, Estimate};
 use crate::dag::{Dag, NodeId};
-use crate::units::Seconds;
+use crate::units::{NotATime, Seconds};
 
-pub use scenarios::interval;
+pub use scenarios::{Scenarios, interval, paired};
 
 /// The estimate of every distinct work of a graph.
 #[derive(Clone, Debug)]
@@ -216,11 +216,19 @@ pub struct Timeline {
 ///
 /// # Errors
 /// When the makespan is not finite.
-pub fn timeline(dag: &Dag, prices: &Prices) -> Result<Timeline, crate::units::NotATime> {
+pub fn timeline(dag: &Dag, prices: &Prices) -> Result<Timeline, NotATime> {
+    timeline_in(dag, prices, &mut Scenarios::default())
+}
+
+/// [`timeline`], with the errors of ops that are drawn already, or will be used again.
+///
+/// # Errors
+/// As there.
+pub fn timeline_in(dag: &Dag, prices: &Prices, scenarios: &mut Scenarios) -> Result<Timeline, NotATime> {
     let durations = prices.column(|e| e.seconds);
     let schedule = schedule(dag, &durations);
     let seconds = Seconds::new(schedule.makespan)?;
-    let scenarios = scenarios::scenarios(dag, prices);
+    let scenarios = scenarios.makespans(dag, prices);
     let (low, high) = interval(&scenarios, schedule.makespan);
     let (low, high) = (Seconds::new(low)?, Seconds::new(high)?);
     let path = schedule.critical_path(dag);

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 11] = [
     &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import", "comparison"],
     &["source"],
     &["calibrate", "check", "evaluate", "doctor", "validate"],
-    &["explain", "occupancy", "whatif"],
+    &["explain", "occupancy", "search", "whatif"],
     &["difference"],
     &["report"],
     &["cli"],

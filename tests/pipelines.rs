@@ -166,7 +166,8 @@ fn a_folded_pipeline_takes_as_long_as_the_whole() {
             let durations: Vec<f64> = prices.works.iter().map(|e| e.seconds.get()).collect();
             schedule(dag, &durations).makespan
         };
-        assert_eq!(time(&whole), time(&folded));
+        let (whole, folded) = (time(&whole), time(&folded));
+        assert!((folded / whole - 1.0).abs() < 1e-12, "{folded}, not {whole}");
     }
 }
 

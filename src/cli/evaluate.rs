@@ -15,6 +15,7 @@ use super::inputs::{
 };
 use super::inspect::{self, CheckArgs};
 use super::output::finish;
+use super::search::{self, SearchArgs};
 use super::validate::ValidateArgs;
 use crate::cost::Cost;
 use crate::evaluate::{self as pipeline, Evaluation};
@@ -44,6 +45,8 @@ enum Command {
     Check(CheckArgs),
     /// Where the difference of two plans' runtimes comes from, term by term, and whether they can be told apart
     Compare(CompareArgs),
+    /// All layouts of a model over so many GPUs, ranked
+    Search(SearchArgs),
     /// The author's formula of a plan's runtime beside the corrected plan, term by term
     Explain(ExplainArgs),
     /// Run one GPU's share of a plan for real on this machine, beside what its ops alone promise
@@ -105,6 +108,7 @@ pub fn evaluate() -> ExitCode {
         None => return plans(&cli.plans),
         Some(Command::Check(args)) => return inspect::check(args),
         Some(Command::Compare(args)) => difference::compare(args),
+        Some(Command::Search(args)) => search::search(args),
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::List) => Ok(list()),
         Some(Command::Formula(args)) => formulas(args),

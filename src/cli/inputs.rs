@@ -16,7 +16,7 @@ use crate::spec::{AttentionMode, Microbatches, Schedule};
 const DEFAULT_SHEET: &str = "h200-sxm";
 
 /// The subcommands of `evaluate`: behind an option they would read as plans.
-const COMMANDS: [&str; 7] = ["list", "formula", "time", "check", "compare", "explain", "validate"];
+const COMMANDS: [&str; 8] = ["list", "formula", "time", "check", "compare", "search", "explain", "validate"];
 
 /// Where times come from.
 #[derive(Args)]
@@ -39,7 +39,7 @@ pub struct SourceArgs {
 }
 
 /// What the command line says instead of the plan's own words.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct ChoiceArgs {
     /// In how many pieces the batch is cut: a number, or `auto` for as few as fit in memory
     #[arg(long, value_name = "N|auto")]

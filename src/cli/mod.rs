@@ -17,6 +17,7 @@ mod output;
 #[cfg(feature = "cpu")]
 mod processor;
 mod progress;
+mod search;
 mod summary;
 mod validate;
 

@@ -29,8 +29,9 @@ pub fn lower_within(plan: &Plan, choice: &Choice, most: u64) -> Result<Dag, TooL
     whole_or_folded(plan, choice, false, most)
 }
 
-/// Lowers a plan to a graph with one GPU for all that do the same at the same time: the first of each stage of
-/// a pipeline. Its makespan is that of the whole graph. Plans whose GPUs differ are lowered whole.
+/// Lowers a plan to a graph with one GPU for all that do the same at the same time, the first of each stage of a
+/// pipeline, and one node for all that it does with a micro-batch, where communication has no stream of its own.
+/// Its makespan is that of the whole graph. Plans whose GPUs differ are lowered whole.
 ///
 /// # Errors
 /// When the graph would be larger than its ids can count.
@@ -51,13 +52,14 @@ fn whole_or_folded(plan: &Plan, choice: &Choice, fold: bool, most: u64) -> Resul
     // the first micro-batches take one sequence more where the batch does not divide
     let (size, larger) = (share / copies, share % copies);
     if larger > 0 {
-        graph.program(size + 1)?;
+        graph.program(size + 1);
     }
-    graph.program(size)?;
+    graph.program(size);
     let program = |u: u64| usize::from(larger > 0 && u >= larger);
     match &plan.layout {
         Layout::Pipeline(layout) => graph.pipeline(layout, copies as u32, &program, fold)?,
         Layout::Separated(layout) => {
+            graph.prepare()?;
             for u in (0..copies).step_by(2) {
                 let pair: Vec<_> = (u..copies.min(u + 2)).map(|u| (program(u), u as u32)).collect();
                 graph.separated(layout, &pair)?;
@@ -94,26 +96,38 @@ pub(super) struct PreparedBlock {
 }
 
 impl Lowering<'_> {
-    fn program(&mut self, sequences: u64) -> Result<(), TooLarge> {
+    fn program(&mut self, sequences: u64) {
         let roles = roles(self.plan, self.choice, sequences);
-        let mut steps: Vec<Vec<PreparedBlock>> = Vec::new();
-        for (i, role) in roles.iter().enumerate() {
-            if i > 0 && std::rc::Rc::ptr_eq(&role.kinds, &roles[0].kinds) {
-                continue;
-            }
-            let mut blocks = Vec::new();
-            for block in role.kinds.iter() {
-                blocks.push(PreparedBlock {
-                    forward: self.builder.prepare(&block.forward)?,
-                    backward: self.builder.prepare(&block.backward.steps)?,
-                    kept: block.backward.kept.iter().map(|(tensor, ..)| *tensor).collect(),
-                });
-            }
-            steps.push(blocks);
+        self.programs.push(Program { roles, steps: Vec::new() });
+    }
+
+    /// Makes the steps of all programs known to the graph.
+    pub(super) fn prepare(&mut self) -> Result<(), TooLarge> {
+        for program in &mut self.programs {
+            program.steps = prepared(&mut self.builder, &program.roles)?;
         }
-        self.programs.push(Program { roles, steps });
         Ok(())
     }
+}
+
+/// The steps of the kinds of blocks of each role.
+fn prepared(builder: &mut Builder, roles: &[Role]) -> Result<Vec<Vec<PreparedBlock>>, TooLarge> {
+    let mut steps: Vec<Vec<PreparedBlock>> = Vec::new();
+    for (i, role) in roles.iter().enumerate() {
+        if i > 0 && std::rc::Rc::ptr_eq(&role.kinds, &roles[0].kinds) {
+            continue;
+        }
+        let mut blocks = Vec::new();
+        for block in role.kinds.iter() {
+            blocks.push(PreparedBlock {
+                forward: builder.prepare(&block.forward)?,
+                backward: builder.prepare(&block.backward.steps)?,
+                kept: block.backward.kept.iter().map(|(tensor, ..)| *tensor).collect(),
+            });
+        }
+        steps.push(blocks);
+    }
+    Ok(steps)
 }
 
 /// A node that takes no time.

@@ -40,6 +40,11 @@ pub fn footprints(plan: &Plan, choice: &Choice) -> Vec<Footprint> {
     of_sequences(plan, choice, share.div_ceil(choice.microbatches), choice.microbatches)
 }
 
+/// The fullest of these.
+pub fn fullest(plan: &Plan, choice: &Choice) -> Footprint {
+    footprints(plan, choice).into_iter().max_by_key(|gpu| gpu.peak_bytes).unwrap_or_default()
+}
+
 /// Where the search for the number of sequences ends: the largest batch of a plan.
 const MOST_SEQUENCES: u64 = 1 << 20;
 

@@ -15,6 +15,7 @@ mod lower;
 mod memory;
 mod model;
 mod order;
+mod passage;
 mod pipeline;
 mod prepared;
 mod read;
@@ -32,7 +33,7 @@ mod writers;
 pub use describe::describe;
 pub use layout::{Layout, Pipeline, Separated};
 pub use lower::{lower, lower_folded, lower_within};
-pub use memory::{Footprint, footprints, max_sequences};
+pub use memory::{Footprint, footprints, fullest, max_sequences};
 pub use model::{Mla, Mlp, Model};
 
 use crate::dtype::Dtype;
@@ -139,6 +140,7 @@ impl Plan {
             data: 1,
             expert: 1,
             sequence_parallel: false,
+            scatter_sends: false,
         };
         let plan = Plan {
             layout: Layout::Pipeline(all),

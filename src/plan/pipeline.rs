@@ -6,10 +6,12 @@ use super::builder::Place;
 use super::layout::Pipeline;
 use super::lower::{Lowering, free};
 use super::order::{Unit, order};
+use super::passage::Passages;
 use super::team::Team;
 use super::tensor::Tensor;
 use crate::dag::{Kind, NodeId, TooLarge};
 use crate::op::CollectiveKind;
+use crate::spec::Overlap;
 
 /// The names of the gathering of what was sent in shares.
 pub(super) const GATHER: &str = "gather";
@@ -30,6 +32,18 @@ impl<'a> Lowering<'a> {
         let orders: Vec<Vec<Unit>> =
             (0..stages).map(|stage| order(self.plan.schedule, stage, stages, microbatches, train)).collect();
         let teams = teams(self, layout, fold);
+        let in_line = self.plan.overlap == Overlap::None && !layout.scatter_sends;
+        let one_by_one = fold && in_line && teams.iter().all(|team| team.gpus.len() == 1);
+        let mut passages = match one_by_one {
+            true => {
+                let (parts, programs) = (layout.parts.len(), self.programs.len());
+                Some(Passages::new(&mut self.builder, parts, microbatches, programs)?)
+            }
+            false => {
+                self.prepare()?;
+                None
+            }
+        };
         let mut run =
             Run { lowering: self, layout, teams, last: microbatches - 1, train, arrivals: HashMap::new() };
         let mut progress = Progress::new(layout, microbatches);
@@ -48,13 +62,17 @@ impl<'a> Lowering<'a> {
                     wanted.push(before);
                     continue;
                 }
-                run.unit(&next, program(next.microbatch.into()))?;
+                let program = program(next.microbatch.into());
+                match &mut passages {
+                    Some(passages) => run.passage(passages, &next, program)?,
+                    None => run.unit(&next, program)?,
+                }
                 progress.now_done(&next, stage);
                 if train && progress.stages[stage] == orders[stage].len() {
                     run.update(stage)?;
                 }
             }
-            if microbatch == 0 && !train {
+            if microbatch == 0 && !train && passages.is_none() {
                 // with an edge for each GPU from one copy to the next
                 let serial = run.lowering.plan.gpus.saturating_mul(microbatches.into());
                 run.lowering.builder.reserve(u64::from(microbatches) - 1, serial)?;

@@ -2,6 +2,8 @@
 
 use super::Plan;
 use super::layout::Pipeline;
+use crate::dtype::Dtype;
+use crate::op::{Collective, CollectiveKind, Op};
 
 /// GPUs that run the same steps side by side, and how they are grouped.
 pub(super) struct Team {
@@ -35,6 +37,11 @@ impl Group {
         nodes.sort_unstable();
         nodes.dedup();
         Group { ranks: gpus.len() as u64, nodes: nodes.len() as u64, gpus }
+    }
+
+    /// A collective of the group.
+    pub const fn collective(&self, kind: CollectiveKind, bytes: u64, dtype: Dtype) -> Op {
+        Op::Collective(Collective { kind, bytes, ranks: self.ranks, nodes: self.nodes, dtype })
     }
 }
 

@@ -5,7 +5,7 @@ use super::team::Group;
 use super::tensor::Tensor;
 use crate::dag::{Kind, NameId, NodeId, TooLarge, Work, WorkId};
 use crate::dtype::Dtype;
-use crate::op::{Collective, CollectiveKind, Link, Op, P2p};
+use crate::op::{CollectiveKind, Link, Op, P2p};
 
 impl Builder {
     /// A send of `bytes` from one GPU, which holds them as `tensor`, to another; returns the arrival.
@@ -17,12 +17,7 @@ impl Builder {
         bytes: u64,
         tensor: Tensor,
     ) -> Result<NodeId, TooLarge> {
-        let link = match u64::from(from) / self.gpus_per_node == u64::from(to) / self.gpus_per_node {
-            true => Link::IntraNode,
-            false => Link::InterNode,
-        };
-        let op = Op::P2p(P2p { bytes: bytes.max(1), link });
-        let work = self.dag.work(Work { kind: Kind::Send, ops: vec![(op, 1)] });
+        let work = self.sending([from, to], bytes);
         let names = [self.dag.name(send)?, self.dag.name(recv)?];
         let mut after = self.writers.of(from, tensor).to_vec();
         let sent = self.push(names[0], place, work, &[from], &mut after)?;
@@ -31,6 +26,16 @@ impl Builder {
         let received = self.push(names[1], place, self.free, &[to], &mut vec![sent])?;
         self.last[to as usize] = kept;
         Ok(received)
+    }
+
+    /// The work of sending so many bytes.
+    pub(super) fn sending(&mut self, [from, to]: [u32; 2], bytes: u64) -> WorkId {
+        let link = match u64::from(from) / self.gpus_per_node == u64::from(to) / self.gpus_per_node {
+            true => Link::IntraNode,
+            false => Link::InterNode,
+        };
+        let op = Op::P2p(P2p { bytes: bytes.max(1), link });
+        self.dag.work(Work { kind: Kind::Send, ops: vec![(op, 1)] })
     }
 
     /// A collective of what the GPUs of each group hold, after all that they have done.
@@ -85,7 +90,7 @@ impl Builder {
         dtype: Dtype,
         group: &Group,
     ) -> WorkId {
-        let op = Op::Collective(Collective { kind, bytes, ranks: group.ranks, nodes: group.nodes, dtype });
+        let op = group.collective(kind, bytes, dtype);
         self.dag.work(Work { kind: Kind::Collective, ops: vec![(op, 1)] })
     }
 }

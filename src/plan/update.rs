@@ -1,10 +1,12 @@
 //! The end of an iteration: replicas sum up their gradients, and the optimizer updates the weights.
 
+use super::Plan;
 use super::builder::Place;
 use super::lower::{Lowering, free};
 use super::pipeline::Run;
 use super::role::{Block, Role};
 use super::step::Scope;
+use super::team::{Group, Team};
 use crate::dag::{Kind, TooLarge, Work};
 use crate::dtype::Dtype;
 use crate::op::{CollectiveKind, Kernel, KernelKind, Op};
@@ -55,6 +57,29 @@ impl Parameters {
     }
 }
 
+/// A collective: its kind, its bytes and their type.
+type Exchange = (CollectiveKind, u64, Dtype);
+
+/// The sums of a block's gradients: their names, what is exchanged, and by which groups.
+pub(super) fn sums<'t>(
+    plan: &Plan,
+    team: &'t Team,
+    block: &Block,
+) -> impl Iterator<Item = (&'static str, Exchange, &'t [Group])> + use<'t> {
+    let parameters = Parameters::of_block(block);
+    let (sum, names) = match plan.train.is_some_and(|train| train.shard_optimizer) {
+        true => (CollectiveKind::ReduceScatter, ["grad_reduce_scatter", "expert_grad_reduce_scatter"]),
+        false => (CollectiveKind::AllReduce, ["grad_all_reduce", "expert_grad_all_reduce"]),
+    };
+    let held = [(parameters.shared, &team.replicas), (parameters.experts, &team.expert_replicas)];
+    held.into_iter().zip(names).filter(|((parameters, _), _)| *parameters > 0).map(
+        move |((parameters, groups), name)| {
+            let bytes = parameters.saturating_mul(GRADIENT.bytes()).max(1);
+            (name, (sum, bytes, GRADIENT), groups.as_slice())
+        },
+    )
+}
+
 impl Run<'_, '_> {
     /// Sums the gradients of a block over the GPUs that hold the same.
     pub(super) fn sum_gradients(
@@ -66,18 +91,10 @@ impl Run<'_, '_> {
     ) -> Result<(), TooLarge> {
         let Lowering { builder, programs, plan, .. } = &mut *self.lowering;
         let (_, kind) = programs[program].roles[part].blocks[block];
-        let parameters = Parameters::of_block(&programs[program].roles[part].kinds[kind]);
+        let block = &programs[program].roles[part].kinds[kind];
         let team = &self.teams[self.layout.stage(part)];
-        let (sum, names) = match plan.train.is_some_and(|train| train.shard_optimizer) {
-            true => (CollectiveKind::ReduceScatter, ["grad_reduce_scatter", "expert_grad_reduce_scatter"]),
-            false => (CollectiveKind::AllReduce, ["grad_all_reduce", "expert_grad_all_reduce"]),
-        };
-        let sums = [(parameters.shared, &team.replicas), (parameters.experts, &team.expert_replicas)];
-        for ((parameters, groups), name) in sums.into_iter().zip(names) {
-            if parameters > 0 {
-                let bytes = parameters.saturating_mul(GRADIENT.bytes());
-                builder.after_all(name, place, (sum, bytes, GRADIENT), groups)?;
-            }
+        for (name, what, groups) in sums(plan, team, block) {
+            builder.after_all(name, place, what, groups)?;
         }
         Ok(())
     }

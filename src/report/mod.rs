@@ -21,6 +21,7 @@ mod path_formula;
 mod perfetto;
 mod ranking;
 mod rows;
+mod search;
 mod svg;
 mod validate;
 
@@ -39,6 +40,7 @@ pub use page::html;
 pub use path_formula::path_formula;
 pub use perfetto::perfetto;
 pub use ranking::ranking;
+pub use search::{search, search_json};
 pub use validate::{validation, validation_json};
 
 use std::collections::BTreeSet;

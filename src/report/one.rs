@@ -24,7 +24,7 @@ const MOST_PARTS: usize = 4;
 
 /// Titles of groups, and rows with them, that are shown unless all are asked for.
 const MOST_TITLES: usize = 7;
-const MOST_ROWS: usize = 22;
+const MOST_ROWS: usize = 19;
 
 /// The screen of one plan, at most 100 columns wide.
 pub fn one(e: &Evaluation, outlook: &Outlook, source: &Source, detail: bool) -> String {

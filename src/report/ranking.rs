@@ -60,7 +60,7 @@ pub(super) fn by_model(evaluations: &[Evaluation]) -> Vec<Vec<&Evaluation>> {
     groups
 }
 
-fn describe(model: &Model) -> String {
+pub(super) fn describe(model: &Model) -> String {
     let mlp = match model.mlp {
         Mlp::Dense { ffn } => format!("FFN {ffn}"),
         Mlp::Moe { experts, top_k, ffn } => format!("{} of {ffn}, top-{top_k}", plural(experts, "expert")),

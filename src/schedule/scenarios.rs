@@ -36,15 +36,48 @@ const BEYOND: usize = 1;
 /// Where an op lies between low (−1), seconds (0) and high (1), by scenario.
 type Scores = [f64; SCENARIOS];
 
-/// The makespan in every scenario, in seconds; none where no op has an interval. Scenario i means the same errors
-/// of the same ops in every graph.
-pub fn scenarios(dag: &Dag, prices: &Prices) -> Vec<f64> {
-    if prices.works.iter().all(|work| work.low == work.high) {
-        return Vec::new();
+/// The errors of ops in every scenario, drawn once for all graphs that are priced by one source.
+#[derive(Clone, Debug, Default)]
+pub struct Scenarios {
+    /// Seconds of an op run once, by scenario.
+    known: HashMap<Op, Scores>,
+    ends: Vec<[f64; LANES]>,
+}
+
+impl Scenarios {
+    /// The makespan in every scenario, in seconds; none where no op has an interval. Scenario i means the same
+    /// errors of the same ops in every graph.
+    pub(super) fn makespans(&mut self, dag: &Dag, prices: &Prices) -> Vec<f64> {
+        if prices.works.iter().all(|work| work.low == work.high) {
+            return Vec::new();
+        }
+        let durations = self.durations(dag, prices);
+        self.ends.resize(dag.len(), [0.0; LANES]);
+        durations.iter().flat_map(|durations| makespans(dag, durations, &mut self.ends)).collect()
     }
-    let durations = durations(dag, prices);
-    let mut ends = vec![[0.0; LANES]; dag.len()];
-    durations.iter().flat_map(|durations| makespans(dag, durations, &mut ends)).collect()
+
+    /// Durations by work, of each pass.
+    fn durations(&mut self, dag: &Dag, prices: &Prices) -> [Vec<[f64; LANES]>; SCENARIOS / LANES] {
+        let mut ladder = None;
+        let mut passes = [const { Vec::new() }; SCENARIOS / LANES];
+        for (work, parts) in dag.works().iter().zip(&prices.parts) {
+            let mut sum = [0.0; SCENARIOS];
+            for ((op, count), estimate) in work.ops.iter().zip(parts) {
+                let seconds = self.known.entry(*op).or_insert_with(|| {
+                    let scores = scores(op, estimate.basis, ladder.get_or_insert_with(ladder_of_normals));
+                    scores.map(|score| at(estimate, score))
+                });
+                for (sum, seconds) in sum.iter_mut().zip(seconds.iter()) {
+                    *sum += seconds * *count as f64;
+                }
+            }
+            let (lanes, _) = sum.as_chunks::<LANES>();
+            for (pass, lanes) in passes.iter_mut().zip(lanes) {
+                pass.push(*lanes);
+            }
+        }
+        passes
+    }
 }
 
 /// The 5 % and 95 % quantiles of what scenarios give, its value under the estimates themselves, `central`,
@@ -59,27 +92,6 @@ pub fn interval(scenarios: &[f64], central: f64) -> (f64, f64) {
             (all[beyond].min(central), all[all.len() - 1 - beyond].max(central))
         }
     }
-}
-
-/// Durations by work, of each pass.
-fn durations(dag: &Dag, prices: &Prices) -> [Vec<[f64; LANES]>; SCENARIOS / LANES] {
-    let ladder = ladder();
-    let mut known: HashMap<Op, Scores> = HashMap::new();
-    let mut passes = [const { Vec::new() }; SCENARIOS / LANES];
-    for (work, parts) in dag.works().iter().zip(&prices.parts) {
-        let mut seconds = [0.0; SCENARIOS];
-        for ((op, count), estimate) in work.ops.iter().zip(parts) {
-            let scores = known.entry(*op).or_insert_with(|| scores(op, estimate.basis, &ladder));
-            for (sum, score) in seconds.iter_mut().zip(scores.iter()) {
-                *sum += at(estimate, *score) * *count as f64;
-            }
-        }
-        let (lanes, _) = seconds.as_chunks::<LANES>();
-        for (pass, lanes) in passes.iter_mut().zip(lanes) {
-            pass.push(*lanes);
-        }
-    }
-    passes
 }
 
 /// The time at a score, in proportion on a logarithmic scale, and at the ends to the bit.
@@ -114,10 +126,18 @@ fn scores(op: &Op, basis: Basis, ladder: &Scores) -> Scores {
 }
 
 /// Quantiles of the normal law in rising order, its 5 % and 95 % as −1 and 1, which nothing exceeds.
-fn ladder() -> Scores {
+fn ladder_of_normals() -> Scores {
     let normal = Normal::standard();
     let quantile = |i: usize| normal.inverse_cdf((i as f64 + 0.5) / SCENARIOS as f64);
     std::array::from_fn(|i| (quantile(i) / quantile(SCENARIOS - 1 - BEYOND)).clamp(-1.0, 1.0))
+}
+
+/// The second runtime less the first in every scenario; one without an interval is the same in all.
+pub fn paired(first: (f64, &[f64]), second: (f64, &[f64])) -> Vec<f64> {
+    let in_scenario =
+        |(central, scenarios): (f64, &[f64]), i: usize| scenarios.get(i).copied().unwrap_or(central);
+    let count = first.1.len().max(second.1.len());
+    (0..count).map(|i| in_scenario(second, i) - in_scenario(first, i)).collect()
 }
 
 /// What ops of one surface of a fit have in common.

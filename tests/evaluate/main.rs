@@ -6,6 +6,7 @@ mod formulas;
 mod golden_plans;
 mod hostile;
 mod screens;
+mod search;
 mod sources;
 
 use std::io::Write;
