@@ -141,7 +141,7 @@ def main():
     if report:
         print(f"\nPyTorch {report['torch']}, CUDA {report['cuda']}, cuDNN {report.get('cudnn')}.")
     print(f"\n## What came out\n\n* results: {check}.\n* {len(table)} rows; flags: {flags(table)}.")
-    print(f"* {overhead[0].replace('time', 'wall time:', 1)}." if overhead else "* wall time: not told.")
+    print(f"* wall time: {overhead[0].split(None, 1)[1]}." if overhead else "* wall time: not told.")
     print(told(apart(table, rows(at("again.csv"))), "a second process, minutes later"))
     public = rows(at("public.csv"))
     for name in ("weights-cold", "hot"):
