@@ -18,7 +18,7 @@ fn memory_that_is_refused_for_good_leaves_ops_out_by_name() {
     // a product that the buffers must grow for
     let large = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large.csv");
     fs::write(&large, "op,dtype,m,k,n,seconds\ngemm,bf16,16384,8192,16384,1\n").unwrap();
-    let run = Run::new(whole(), "oom", "oom_from=8", &["--for", large.to_str().unwrap()]);
+    let run = Run::new(whole(), "oom", "oom_above=700", &["--for", large.to_str().unwrap(), "--ops=gemm"]);
     assert_eq!(run.output.status.code(), Some(1), "{}", run.errors());
     assert!(run.errors().contains("CUDA_ERROR_OUT_OF_MEMORY"), "{}", run.errors());
     assert!(Table::read(&run.table).unwrap().records.len() > 1);
@@ -48,7 +48,7 @@ fn without_cudnn_the_table_has_no_attention_and_says_so() {
 fn attention_without_an_engine_or_that_fails_is_left_out_by_name() {
     for (fault, cause) in [
         ("no_engine", "cuDNN knows no engine for it"),
-        ("execute=9", "cudnnBackendExecute returned CUDNN_STATUS_EXECUTION_FAILED"),
+        ("execute=128", "cudnnBackendExecute returned CUDNN_STATUS_EXECUTION_FAILED"),
     ] {
         let run = Run::new(whole(), fault, fault, &["--budget=8s"]);
         assert_eq!(run.output.status.code(), Some(1), "{}", run.errors());

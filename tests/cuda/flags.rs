@@ -18,7 +18,7 @@ fn count(table: &Table, word: &str) -> usize {
 fn clocks_held_down_are_flagged() {
     let always = Run::new(whole(), "always", "throttled=1", &[]).records();
     assert!(all_have(&always, "throttled"));
-    for (name, faults) in [("late", "throttled=80"), ("while", "throttled=1 cooled=80")] {
+    for (name, faults) in [("late", "throttled=25"), ("while", "throttled=1 cooled=25")] {
         let table = Run::new(whole(), name, faults, &["--budget=10s", "--passes=1"]).records();
         let throttled = count(&table, "throttled");
         assert!(throttled > 0 && throttled < table.records.len(), "{faults}: {throttled}");

@@ -289,7 +289,7 @@ pub unsafe extern "C" fn cudnnBackendExecute(
     let (to, workspace) = (at(out.one(906)), pack.one(1003));
     let cost = 3e-6 + (4 * batch * heads * rows * keys * width) as f64 / 400e12;
     let code = with(move |state| {
-        if state.turn("execute") {
+        if state.number("execute") == Some(width) {
             return EXECUTION_FAILED;
         }
         if state.broken != 0 {

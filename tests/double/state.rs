@@ -173,7 +173,8 @@ impl State {
     }
 
     pub fn allocate(&mut self, bytes: u64) -> Option<u64> {
-        if self.turn("oom") || self.turn_from("oom_from") || bytes > self.free() {
+        let too_large = self.number("oom_above").is_some_and(|mebibytes| bytes > mebibytes << 20);
+        if self.turn("oom") || self.turn_from("oom_from") || too_large || bytes > self.free() {
             return None;
         }
         let address = self.next;
