@@ -79,7 +79,7 @@ say "torch ended with $?"
 say "again"
 if [ -s "$table" ]; then
     awk '/^#/ { next } /^op,/ || ++n % 8 == 0' "$table" > "$out/some.csv"
-    timeout $((budget / 5 + 30)) "$bin/calibrate" --out "$out/again.csv" --for "$out/some.csv" \
+    timeout $((budget / 5 + 30)) "$bin/calibrate" --out "$out/again.csv" --for "$out/some.csv" --only \
         --budget $((budget / 5 + 1)) --passes 2 "${options[@]}" \
         > "$out/again.txt" 2> "$out/again.log"
     say "again ended with $?"
@@ -91,7 +91,7 @@ if [ -s "$public" ] && [ $((SECONDS - began)) -lt 450 ]; then
     lines=$(grep -vc '^#' "$public")
     awk -v step=$((lines / 100 + 1)) '/^#/ { next } /^op,/ || n++ % step == 0' "$public" > "$out/public.csv"
     for cache in weights-cold hot; do
-        timeout $((budget / 7 + 30)) "$bin/calibrate" --out "$out/public-$cache.csv" --for "$out/public.csv" \
+        timeout $((budget / 7 + 30)) "$bin/calibrate" --out "$out/public-$cache.csv" --for "$out/public.csv" --only \
             --budget $((budget / 7 + 1)) --passes 1 --allow-shared --cache "$cache" \
             > "$out/public-$cache.txt" 2> "$out/public-$cache.log"
         say "public shapes, $cache, ended with $?"

@@ -36,7 +36,7 @@ fn the_whole_run_ends_with_a_readme() {
         "# Test Double",
         "* results: ",
         "* a second process, minutes later: apart 0.00% in the median",
-        "--cache hot: ",
+        "--cache hot: apart 0.",
         "* products: not compared.",
         "| gemm bf16 | ",
         "times what the samples took",
