@@ -1,5 +1,9 @@
 //! The pipeline from a plan and a source of times to an answer.
 
+mod flops;
+
+use flops::gemm_flops;
+
 use crate::cost::Estimate;
 use crate::dag::{Dag, NodeId, Part, TooLarge};
 use crate::dtype::Dtype;
@@ -287,19 +291,4 @@ fn memory(plan: &Plan, choice: &Choice, capacity_bytes: u64) -> Memory {
     let at_once = max_sequences / replicas;
     let fewest_microbatches = (at_once > 0).then(|| (plan.model.batch / replicas).div_ceil(at_once).max(1));
     Memory { capacity_bytes, max_sequences, fewest_microbatches }
-}
-
-/// FLOPs of products on each GPU, counted exactly.
-fn gemm_flops(dag: &Dag) -> Vec<u128> {
-    let of_work = |work: &crate::dag::Work| {
-        work.ops.iter().map(|(op, count)| op.flops() * u128::from(*count)).sum::<u128>()
-    };
-    let works: Vec<u128> = dag.works().iter().map(of_work).collect();
-    let mut lanes = vec![0u128; dag.lanes().len()];
-    for (work, lane) in dag.work_column().iter().zip(dag.lane_column()) {
-        lanes[lane.index()] += works[work.index()];
-    }
-    // products are always on lanes of one GPU, and these come first
-    lanes.truncate(dag.gpus() as usize);
-    lanes
 }
