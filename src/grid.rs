@@ -123,17 +123,17 @@ pub fn choose(wanted: &[Op], candidates: &[Op], bounds: &Bounds, need: impl Fn(&
             // small messages of all kinds before large ones of some
             rest.sort_by_key(Op::bytes);
         }
-        let mut seen = HashSet::new();
-        let mut kinds = HashSet::new();
+        let (mut seen, mut groups) = (HashSet::new(), HashSet::new());
         let mut left = budget;
-        // of every kind one op, however small the budget: a table without a kind has no answer for it
-        let smallest = |ops: &[Op]| {
-            let mut ops = ops.to_vec();
+        // of every kind and group one op, however small the budget: a table without it has no answer for it
+        let mut one_of_each = [first.clone(), rest.clone()];
+        for ops in &mut one_of_each {
             ops.sort_by_key(Op::bytes);
-            ops
-        };
-        let mut one_of_each = [smallest(&first), smallest(&rest)];
-        one_of_each.iter_mut().for_each(|ops| ops.retain(|op| kinds.insert(op.cells().kind)));
+            ops.retain(|op| {
+                let cells = op.cells();
+                groups.insert((cells.kind, cells.ranks, cells.nodes))
+            });
+        }
         let [of_plans, of_lattice] = one_of_each;
         let at_any_cost = f64::NEG_INFINITY;
         let rounds = [

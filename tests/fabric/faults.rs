@@ -26,7 +26,7 @@ fn one_that_fails_to_begin_is_named() {
 
 #[test]
 fn one_that_dies_is_named_and_no_row_is_lost() {
-    let ended = Ranks { fault: (11, "dies=150"), ..Ranks::default() }.run("dies");
+    let ended = Ranks { fault: (11, "dies=900"), ..Ranks::default() }.run("dies");
     all_name(&ended, 11, &["ended without a word"]);
     let rows = ended.kept();
     follows_the_law(&rows);

@@ -66,10 +66,10 @@ impl Steps {
         }
     }
 
-    /// The order's last exchange comes.
+    /// The order's last exchange comes; to have entered it is one more.
     fn last(&self) {
         let now = self.0.load(Ordering::Relaxed);
-        self.0.store(now / PHASES * PHASES + PHASES - 2, Ordering::Release);
+        self.0.store(now / PHASES * PHASES + PHASES - 3, Ordering::Release);
     }
 }
 
