@@ -1,7 +1,6 @@
 //! `evaluate`: runtimes of plans and formulas.
 
 use std::fmt::Write as _;
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +11,7 @@ use super::difference::{self, CompareArgs};
 use super::explain::{self, ExplainArgs};
 use super::inputs::{
     ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, remedy, source, with_remedy,
+    written_by_hand,
 };
 use super::inspect::{self, CheckArgs};
 use super::output::finish;
@@ -192,11 +192,12 @@ fn formulas(args: &FormulaArgs) -> anyhow::Result<String> {
     only_text_or_json(args.source.format)?;
     let text = match args.file.as_str() {
         "-" => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
-            text
+            written_by_hand(std::io::stdin(), "standard input").context("standard input cannot be read")?
         }
-        file => std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?,
+        file => std::fs::File::open(file)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| written_by_hand(text, file))
+            .with_context(|| format!("{file} cannot be read"))?,
     };
     let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let source = source(&args.source)?;

@@ -1,5 +1,6 @@
 //! What both programs' subcommands about plans have in common: where plans and times come from.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -122,6 +123,19 @@ pub fn source(args: &SourceArgs) -> anyhow::Result<Source> {
     Ok(Source::from_tables(&paths, fallback)?)
 }
 
+/// The longest plan or formula, in bytes: a hundred times what people write.
+const LONGEST: u64 = 2 << 20;
+
+/// The text of a plan or formula; of a file that is none, no more than [`LONGEST`] is read.
+pub fn written_by_hand(from: impl Read, name: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    from.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        bail!("{name} is longer than 2 MiB, which no plan or formula is; is it the right file?");
+    }
+    Ok(text)
+}
+
 /// A built-in plan, or one from a file.
 pub fn read_plan(name: &str) -> anyhow::Result<Plan> {
     if let Some((name, text)) = plan::BUILT_IN.iter().chain(&plan::PUBLIC).find(|(n, _)| *n == name) {
@@ -135,7 +149,9 @@ pub fn read_plan(name: &str) -> anyhow::Result<Plan> {
         let known = known.join(", ");
         bail!("no plan \"{name}\"\n  built in are {known}\n  your own is a file that ends in .toml");
     }
-    let text = std::fs::read_to_string(name).with_context(|| format!("the plan {name} cannot be read"))?;
+    let file = std::fs::File::open(name);
+    let text = file.map_err(anyhow::Error::from).and_then(|file| written_by_hand(file, name));
+    let text = text.with_context(|| format!("the plan {name} cannot be read"))?;
     Ok(Plan::parse(name, &text)?)
 }
 

@@ -20,7 +20,5 @@ pub fn doctor(topics: &[Topic]) -> String {
             let _ = writeln!(out, "  {mark} {name:<14} {}", clip(&text, WIDTH - 19));
         }
     }
-    let missing =
-        topics.iter().flat_map(|topic| &topic.findings).filter(|finding| finding.found.is_none()).count();
-    if missing == 0 { out } else { out + "\nwhat is marked – is missing; nothing else depends on it\n" }
+    out
 }

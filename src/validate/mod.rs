@@ -4,6 +4,7 @@
 mod share;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::cost::{Cost, CostError};
 use crate::dtype::Dtype;
@@ -205,12 +206,12 @@ fn run(
     for _ in 0..rounds.max(1) {
         let mut now: BTreeMap<Op, f64> = BTreeMap::new();
         for link in &share.links {
-            if !now.contains_key(&link.op) {
+            if let Entry::Vacant(entry) = now.entry(link.op) {
                 let seconds = match cost {
                     Some(cost) => cost.cost(&link.op)?.seconds.get(),
                     None => alone(backend, &link.op)?,
                 };
-                now.insert(link.op, seconds);
+                entry.insert(seconds);
                 predicted.entry(link.op).or_default().push(seconds);
             }
         }

@@ -209,3 +209,15 @@ fn plans_as_editors_save_them() {
             .contains("deep.toml: line")
     );
 }
+
+#[test]
+fn files_too_long_to_be_written_by_hand_are_not_read_to_their_end() {
+    let files = Files::new();
+    let long = files.add("long.toml", " ".repeat((2 << 20) + 1));
+    for args in [vec![long.as_str()], vec!["formula", &long]] {
+        assert!(evaluate(&args).refusal().contains("longer than 2 MiB"));
+    }
+    // without an end
+    #[cfg(unix)]
+    assert!(evaluate(&["formula", "/dev/zero"]).refusal().contains("longer than 2 MiB"));
+}

@@ -17,19 +17,18 @@ mod math;
 mod rows;
 mod team;
 mod vector;
+mod work;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use self::arena::{Arena, Slots};
-use self::attention::Fused;
-use self::check::{Checked, Wrong};
+use self::check::Wrong;
 #[cfg(feature = "mpi")]
 pub(super) use self::check::{places, sum_error};
 use self::exchange::Exchange;
-use self::gemm::Product;
-use self::kernel::Stream;
 use self::team::{Lost, Team};
+use self::work::Work;
 use super::exchange::Pattern;
 use super::{Backend, Case, Chain, ChainOp, Clock, MeasureError, WallClock};
 use crate::device::{Cluster, Device};
@@ -218,60 +217,6 @@ fn failed(op: &Op, lost: Lost) -> MeasureError {
         Lost::Rank => "the thread of a rank died",
     };
     MeasureError::Failed { op: *op, reason: reason.into() }
-}
-
-/// An op that runs in one thread pool.
-#[derive(Debug)]
-enum Work {
-    Gemm(Product),
-    Kernel(Stream),
-    Attention(Fused),
-}
-
-impl Work {
-    /// Elements of the input and of the output.
-    fn sizes(&self) -> (usize, usize) {
-        match self {
-            Work::Gemm(op) => (op.inputs(), op.outputs()),
-            Work::Kernel(op) => (op.inputs(), op.outputs()),
-            Work::Attention(op) => (op.inputs(), op.outputs()),
-        }
-    }
-
-    /// An op with its sizes; `None` for one of several ranks.
-    fn of(op: &Op, threads: usize) -> Option<Work> {
-        match op {
-            Op::Gemm(op) => Some(Work::Gemm(Product::new(op, threads))),
-            Op::Kernel(op) => Some(Work::Kernel(Stream::new(op, threads))),
-            Op::Attention(op) => Some(Work::Attention(Fused::new(op, threads))),
-            Op::Collective(_) | Op::P2p(_) => None,
-        }
-    }
-
-    /// What the op reads, where it lies one behind the other.
-    fn operands<'a>(&self, input: &'a [f32]) -> Operands<'a> {
-        match self {
-            Work::Gemm(op) => op.operands(input),
-            Work::Kernel(op) => op.operands(input),
-            Work::Attention(op) => op.operands(input),
-        }
-    }
-
-    fn run(&self, input: Operands<'_>, output: &mut [f32]) {
-        match self {
-            Work::Gemm(op) => op.run(input, output),
-            Work::Kernel(op) => op.run(input, output),
-            Work::Attention(op) => op.run(input, output),
-        }
-    }
-
-    fn check(&self, input: &[f32], output: &[f32]) -> Checked {
-        match self {
-            Work::Gemm(op) => op.check(input, output),
-            Work::Kernel(op) => op.check(input, output),
-            Work::Attention(op) => op.check(input, output),
-        }
-    }
 }
 
 /// An op that runs on one slot of its buffers after the other.

@@ -40,7 +40,7 @@ const LIBRARIES: [(&str, &[&str], &str); 5] = [
         &["libcublasLt.so.13", "libcublasLt.so.12"],
         "products; add its folder to LD_LIBRARY_PATH",
     ),
-    ("libnvidia-ml", &["libnvidia-ml.so.1"], "clocks, throttling and other processes beside every sample"),
+    ("libnvidia-ml", &["libnvidia-ml.so.1"], "seeing clocks, throttling and other processes"),
     ("libnccl", &["libnccl.so.2", "libnccl.so"], "collectives; add its folder to LD_LIBRARY_PATH"),
     ("libcudnn", &["libcudnn.so.9", "libcudnn.so.8"], "fused attention; add its folder to LD_LIBRARY_PATH"),
 ];

@@ -241,8 +241,11 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// The run, the events of each line, and the bytes of all whole lines: the last one may be torn.
-fn read(text: &[u8], name: &str) -> Result<(Option<Run>, Vec<Vec<Event>>, u64), JournalError> {
+/// The run, the events of each line, and the bytes of all whole lines.
+type Contents = (Option<Run>, Vec<Vec<Event>>, u64);
+
+/// What a file holds; its last line may be torn.
+fn read(text: &[u8], name: &str) -> Result<Contents, JournalError> {
     let broken =
         |line: usize, why: &str| JournalError::Broken { file: name.to_owned(), line, why: why.to_owned() };
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
