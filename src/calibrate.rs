@@ -1,17 +1,21 @@
 //! The pipeline from a machine to a table: what is worth measuring, measured, and how well it fits.
 
+mod look;
+
 use std::time::Duration;
 
 use crate::device::Device;
 use crate::dtype::Dtype;
-use crate::grid::{self, Bounds, Speed};
-use crate::measure::campaign::{self, Limits, Outcome, Progress};
+use crate::grid::{self, Bounds};
+use crate::measure::campaign::{self, Limits, Outcome};
 use crate::measure::sampler::Sampling;
 use crate::measure::{Backend, MeasureError};
-use crate::op::{Attention, Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Op};
+use crate::op::{Attention, Family, Gemm, Kernel, KernelKind, Op};
 use crate::plan::{self, Choice, Plan};
-use crate::table::{Record, Table};
+use crate::refine::{self, Event, Goal, Pool};
+use crate::table::Table;
 use crate::units::Seconds;
+use look::first_look;
 
 /// What is asked of a campaign.
 #[derive(Clone, Debug)]
@@ -36,6 +40,11 @@ pub struct Order {
     pub sampling: Sampling,
     /// What measuring an op without work takes at most, in seconds.
     pub most_case_seconds: f64,
+    /// The median error of products in the plans' domain that is good enough, in percent.
+    pub target: f64,
+    /// Products to measure at most. Where it is given, they are few at first, and all others are chosen by what the
+    /// fit of these doubts.
+    pub most_shapes: Option<usize>,
 }
 
 /// A campaign that is about to begin.
@@ -47,13 +56,20 @@ pub struct Campaign {
     /// About how long it will take; 0 where that is not known.
     pub estimate: Duration,
     limits: Limits,
+    goal: Goal,
+    /// Products that may be measured beside those of `ops`.
+    pub pool: Vec<Op>,
+    /// Of `ops`, the products that were drawn at random.
+    drawn: Vec<Op>,
+    /// The ops of plans at their true size.
+    wanted: Vec<Op>,
 }
 
-/// The share of the budget that the first look at the machine may take.
-const FIRST_LOOK: f64 = 0.05;
+/// The share of the budget that is kept for what the fit of the first rows doubts.
+const REFINING: f64 = 0.3;
 
-/// A product of 512³ that takes less than this, in seconds, runs on more than it can fill.
-const SHORT_PRODUCT: f64 = 1e-4;
+/// The share of the budget that one run of a product may take to be worth refining by.
+const LONGEST_PRODUCT: f64 = 5e-4;
 
 /// The share of the budget for the first of several element types.
 const FIRST_TYPE: f64 = 0.6;
@@ -74,6 +90,10 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
         of_plans: 0,
         estimate: Duration::ZERO,
         limits: Limits { passes: order.passes, sampling: order.sampling, ..Limits::default() },
+        goal: Goal { target: order.target, most_shapes: order.most_shapes.unwrap_or(usize::MAX) },
+        pool: Vec::new(),
+        drawn: Vec::new(),
+        wanted: Vec::new(),
     };
     if order.only {
         campaign.ops.clone_from(&order.ops);
@@ -92,7 +112,7 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
         let bounds = Bounds {
             speed,
             // what is foreseen is rough, and more samples are always welcome
-            budget_seconds: left.as_secs_f64() * 0.8 * share,
+            budget_seconds: left.as_secs_f64() * 0.8 * (1.0 - REFINING) * share,
             passes: order.passes,
             memory_bytes: backend.memory(),
             gpus: order.gpus,
@@ -114,14 +134,30 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
         let asked = |op: &Op| order.families.is_empty() || order.families.contains(&op.family());
         let mut candidates: Vec<Op> = match backend.ops() {
             Some(ops) => ops.iter().copied().filter(|op| op.dtype().is_none_or(|of| of == dtype)).collect(),
-            None => grid::lattice(&bounds),
+            None => grid::lattice(&bounds).into_iter().chain(rows_of(&wanted)).collect(),
         };
         candidates.retain(asked);
-        let choice = grid::choose(&wanted, &candidates, &bounds, need);
+        let pool = affordable(&candidates, &bounds, need);
+        if let Some(most) = order.most_shapes {
+            candidates.retain(|op| op.family() != Family::Gemm);
+            candidates.extend(refine::seeds(&pool, most));
+        }
+        // where products are few, what plans need of them is a matter of the refinement
+        let mut cut = wanted.clone();
+        cut.retain(|op| order.most_shapes.is_none() || op.family() != Family::Gemm);
+        let choice = grid::choose(&cut, &candidates, &bounds, need);
         seconds += choice.ops.iter().map(|op| bounds.cost(op)).sum::<f64>();
         campaign.of_plans += choice.of_plans;
+        campaign.drawn.extend(choice.ops[choice.of_plans..].iter().filter(|op| op.family() == Family::Gemm));
         campaign.ops.extend(choice.ops);
+        campaign.pool.extend(pool);
+        campaign.wanted.extend(wanted);
     }
+    let mut products = 0;
+    campaign.ops.retain(|op| {
+        products += usize::from(op.family() == Family::Gemm);
+        op.family() != Family::Gemm || products <= campaign.goal.most_shapes
+    });
     campaign.limits.budget = order.budget.saturating_sub(clock.now().saturating_sub(start));
     campaign.estimate =
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).min(campaign.limits.budget);
@@ -169,16 +205,33 @@ pub fn table(backend: &dyn Backend, gpus: u64, about: toml::Table) -> Table {
     }
 }
 
-/// Measures what was chosen.
+/// Measures what was chosen, and then what the fit of that doubts, until its error is small enough or the budget is
+/// spent. `table` is the one of [`table`].
 ///
 /// # Errors
 /// When an op gives a wrong result: then nothing of the campaign is to be trusted.
 pub fn run(
     backend: &mut dyn Backend,
     campaign: &Campaign,
-    progress: &mut dyn FnMut(Progress<'_>),
+    table: &Table,
+    event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, MeasureError> {
-    campaign::run(backend, &campaign.ops, &campaign.limits, progress)
+    let start = backend.clock().now();
+    let limits = &campaign.limits;
+    let kept = if campaign.pool.is_empty() { 0.0 } else { REFINING };
+    let first = Limits { budget: limits.budget.mul_f64(1.0 - kept), ..*limits };
+    let mut outcome =
+        campaign::run(backend, &campaign.ops, &first, &mut |done| event(Event::Measured(done)))?;
+    if campaign.pool.is_empty() || outcome.failure.is_some() {
+        return Ok(outcome);
+    }
+    let table = Table { records: outcome.records.clone(), ..table.clone() };
+    let pool = Pool { candidates: &campaign.pool, wanted: &campaign.wanted, drawn: &campaign.drawn };
+    let more = refine::run(backend, &table, &pool, (limits, start), &campaign.goal, event)?;
+    outcome.records.extend(more.records);
+    outcome.skipped.extend(more.skipped);
+    outcome.failure = more.failure;
+    Ok(outcome)
 }
 
 /// The distinct ops of the plans that the backend can run, fused and unfused attention.
@@ -193,94 +246,26 @@ fn needed(backend: &dyn Backend, order: &Order, dtype: Dtype) -> Vec<Op> {
             ops.extend(dag.works().iter().flat_map(|work| &work.ops).map(|(op, _)| *op));
         }
     }
-    ops.retain(|op| backend.supports(op).is_ok());
+    // a record has hardly an op of a plan at its true size, and may have it cut
+    ops.retain(|op| backend.ops().is_some() || backend.supports(op).is_ok());
     ops.retain(|op| order.families.is_empty() || order.families.contains(&op.family()));
     ops.sort_unstable();
     ops.dedup();
     ops
 }
 
-/// A product, a copy and two collectives, for a moment each; a larger product where that one is too short to
-/// tell anything. On a record of measurements, what it has that is most like them.
-fn first_look(backend: &mut dyn Backend, order: &Order, dtype: Dtype) -> Result<Speed, MeasureError> {
-    let product = |size| Op::Gemm(Gemm { m: size, k: size, n: size, batch: 1, dtype });
-    let copy = |rows, cols| Op::Kernel(Kernel { kind: KernelKind::Copy, rows, cols, top_k: 1, dtype });
-    let cluster = backend.cluster(order.gpus);
-    let ranks = cluster.gpus.map_or(order.gpus, |there| there.min(order.gpus)).max(2);
-    let nodes = cluster.gpus_per_node.map_or(1, |each| ranks.div_ceil(each.max(1)));
-    let reduce = |bytes| {
-        let kind = CollectiveKind::AllReduce;
-        Op::Collective(Collective { kind, bytes, ranks, nodes, dtype })
-    };
-    let there = |op: Op| nearest(backend.ops(), op);
-    let (gemm, large_gemm) = (there(product(512)), there(product(4096)));
-    let (tiny, copy) = (there(copy(1, 64)), there(copy(4096, 4096)));
-    let (small, large) = (there(reduce(256)), there(reduce(1 << 20)));
-    let mut ops = vec![gemm, copy, tiny];
-    if order.gpus > 1 {
-        ops.extend([small, large]);
-    }
-    let limits = Limits {
-        budget: order.budget.mul_f64(FIRST_LOOK),
-        passes: 1,
-        case: order.budget.mul_f64(FIRST_LOOK / 5.0),
-        ..Limits::default()
-    };
-    ops.retain(|op| backend.supports(op).is_ok());
-    let clock = backend.clock();
-    let start = clock.now();
-    let mut outcome = campaign::run(backend, &ops, &limits, &mut |_| {})?;
-    let case = clock.now().saturating_sub(start).as_secs_f64() / ops.len().max(1) as f64;
-    let is_short = |record: &Record| record.op == gemm && record.summary.seconds.get() < SHORT_PRODUCT;
-    if outcome.failure.is_none() && outcome.records.iter().any(is_short) {
-        let more = campaign::run(backend, &[large_gemm], &limits, &mut |_| {})?;
-        outcome.records.extend(more.records);
-        outcome.failure = more.failure;
-    }
-    if let Some(failure) = outcome.failure {
-        return Err(failure);
-    }
-    let fused = Attention { batch: 1, heads: 1, seq_q: 64, seq_kv: 64, head_dim: 64, dtype };
-    let attention = [Op::Attention(fused)];
-    let mut attention_seconds = 0.0;
-    if backend.ops().is_none() && backend.supports(&attention[0]).is_ok() {
-        let start = clock.now();
-        outcome.failure = campaign::run(backend, &attention, &limits, &mut |_| {})?.failure;
-        attention_seconds = (clock.now().saturating_sub(start).as_secs_f64() - case).max(0.0);
-    }
-    if let Some(failure) = outcome.failure {
-        return Err(failure);
-    }
-    let seconds = |op: &Op| {
-        let record = outcome.records.iter().find(|record| record.op == *op)?;
-        Some(record.summary.seconds.get()).filter(|seconds| *seconds > 0.0)
-    };
-    // where the look was too short to tell, a slow machine is assumed: then too little is chosen, not too much
-    let rate = |op: &Op, work: u128, slow: f64| seconds(op).map_or(slow, |s| work as f64 / s);
-    // without a copy, what the products have moved
-    let moved = outcome.records.iter().filter(|record| !record.op.family().is_communication());
-    let moved = moved.map(|record| record.op.bytes() as f64 / record.summary.seconds.get().max(1e-9));
-    let moved = moved.fold(0.0, f64::max);
-    let latency = seconds(&small).unwrap_or(1e-3);
-    let exchange = (seconds(&large).unwrap_or(0.1) - latency).max(1e-6);
-    Ok(Speed {
-        flops_per_s: rate(&large_gemm, large_gemm.flops(), rate(&gemm, gemm.flops(), 1e10)),
-        bytes_per_s: rate(&copy, copy.bytes(), if moved > 0.0 { moved } else { 1e9 }),
-        exchange_bytes_per_s: 2.0 * ranks as f64 * large.bytes() as f64 / exchange,
-        rank_latency_seconds: latency / ranks as f64,
-        case_seconds: case.min(order.most_case_seconds),
-        attention_seconds,
+/// The inner sizes and columns of plans' products, with as many rows as the lattice has.
+fn rows_of(wanted: &[Op]) -> impl Iterator<Item = Op> {
+    let products = wanted.iter().filter_map(|op| if let Op::Gemm(op) = op { Some(*op) } else { None });
+    products.flat_map(|op| {
+        (0..=15).flat_map(|e| [1 << e, 3 << e]).map(move |m| Op::Gemm(Gemm { m, batch: 1, ..op }))
     })
 }
 
-/// Of the ops that a record has, the one of the same family, and where it can be of the same kind, that moves
-/// about as many bytes as `op`; `op` itself on a device that runs any.
-fn nearest(recorded: Option<&[Op]>, op: Op) -> Op {
-    let bytes = |op: &Op| (op.bytes().max(1) as f64).log2();
-    let away = |other: &&Op| {
-        let is_other = other.cells().kind != op.cells().kind;
-        (is_other, Seconds::new((bytes(other) - bytes(&op)).abs()).unwrap_or_default())
-    };
-    let family = recorded.unwrap_or_default().iter().filter(|other| other.family() == op.family());
-    family.min_by_key(away).copied().unwrap_or(op)
+/// Of `candidates`, the products that fit in memory, and of which one run takes a small share of the time.
+fn affordable(candidates: &[Op], bounds: &Bounds, need: impl Fn(&Op) -> u128) -> Vec<Op> {
+    let most = bounds.budget_seconds * LONGEST_PRODUCT;
+    let products = candidates.iter().filter(|op| op.family() == Family::Gemm);
+    let fits = |op: &&Op| need(op) <= u128::from(bounds.memory_bytes) && bounds.speed.seconds(op) <= most;
+    products.filter(fits).copied().collect()
 }

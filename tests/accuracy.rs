@@ -166,7 +166,7 @@ fn products() {
             case("random", 250, at_random, (4.0, 15.0), RANDOM),
             case("random", 1000, at_random, (3.15, 12.7), RANDOM),
             case("random", 5000, at_random, (2.45, 11.0), RANDOM),
-            case("unseen coordinates", 1000, unseen, (3.8, 14.0), OTHER),
+            case("unseen coordinates", 1000, unseen, (3.8, 14.3), OTHER),
             case("every other m, k, n", 100_000, every_other, (3.8, 13.5), OTHER),
             case("m <= 2048 to m >= 8192", 2000, beyond, (5.5, 18.0), BEYOND),
             case("k, n <= 16k to >= 51k", 2000, wider, (6.0, 18.0), BEYOND),
@@ -210,7 +210,7 @@ fn collectives() {
         assert!(median <= 2.3 && p95 <= 9.5, "{file}");
         let [median, p95, coverage] =
             show("8 ranks from 2 and 4", &[Accuracy::of(&dealt(&|op| group(op).1 < 8))]);
-        assert!(median <= 7.5 && p95 <= 30.0 && coverage >= 85.0, "{file}");
+        assert!(median <= 7.0 && p95 <= 30.0 && coverage >= 85.0, "{file}");
         let [median, p95, coverage] =
             show("4 ranks from 2 and 8", &[Accuracy::of(&dealt(&|op| group(op).1 != 4))]);
         assert!(median <= 6.0 && p95 <= 20.0 && coverage >= 85.0, "{file}");

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 11] = [
     &["cost", "table", "dag", "spec"],
     &["graph"],
     &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import", "comparison"],
-    &["source"],
+    &["source", "refine"],
     &["calibrate", "check", "evaluate", "doctor", "validate"],
     &["explain", "occupancy", "search", "whatif"],
     &["difference"],

@@ -44,6 +44,13 @@ pub(super) struct Cli {
     /// How often each op is measured anew
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub passes: u32,
+    /// Stop when the median error of products that plans are made of (m >= 1024, k and n >= 512) is surely below
+    /// this, on products that the fit has not seen
+    #[arg(long, value_name = "PERCENT", default_value = "3%", value_parser = percent)]
+    pub target: f64,
+    /// Measure so many products at most, few at first, and then those that tell most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub shapes: Option<u64>,
     /// Measure the ops of this plan first, built in or a .toml file, or those of a table, a .csv file; may be
     /// repeated [default: all built-in plans]
     #[arg(long = "for", value_name = "PLAN|FILE")]
@@ -176,6 +183,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds * scale))
 }
 
+/// Reads `3%` or `3`.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    match number.parse() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("a target is a percentage between 0 and 100, such as 3%".to_owned()),
+    }
+}
+
 /// What a table's header says of its run.
 pub(super) fn about(cli: &Cli) -> toml::Table {
     let mut command = format!(
@@ -188,6 +204,10 @@ pub(super) fn about(cli: &Cli) -> toml::Table {
     );
     if let Some(table) = &cli.replay {
         command += &format!(" --replay {}", table.display());
+    }
+    command += &format!(" --target {}%", cli.target);
+    if let Some(shapes) = cli.shapes {
+        command += &format!(" --shapes {shapes}");
     }
     for plan in &cli.plans {
         command += &format!(" --for {plan}");

@@ -27,6 +27,7 @@ use crate::measure::journal::{Journaled, Run};
 use crate::measure::replay::Replay;
 use crate::measure::sampler::Sampling;
 use crate::plan::{self, Plan};
+use crate::refine::Event;
 use crate::report;
 use crate::table::Table;
 
@@ -162,6 +163,8 @@ pub(super) fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result
         only: cli.only,
         sampling: Sampling::default(),
         most_case_seconds: 3e-3,
+        target: cli.target,
+        most_shapes: cli.shapes.and_then(|shapes| usize::try_from(shapes).ok()),
     })
 }
 
@@ -223,6 +226,7 @@ pub(super) fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> an
     let campaign = pipeline::prepare(&mut backend, order);
     let mut campaign = campaign.with_context(|| going_on(&backend))?;
     campaign.ops.retain(|op| !place.has(op));
+    campaign.pool.retain(|op| !place.has(op));
     let ops = &campaign.ops;
     let about = match campaign.estimate.as_secs_f64() / 60.0 {
         0.0 => String::new(),
@@ -231,7 +235,10 @@ pub(super) fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> an
     let of_plans = format!("{} for {} plans", campaign.of_plans, order.plans.len());
     eprintln!("{} cases, {of_plans}: {}{about}", ops.len(), by_family(ops));
     let mut bar = Bar::start();
-    let outcome = pipeline::run(&mut backend, &campaign, &mut |progress| bar.show(&progress));
+    let outcome = pipeline::run(&mut backend, &campaign, &table, &mut |event| match event {
+        Event::Tried(round) => bar.tell(&round),
+        Event::Measured(progress) => bar.show(&progress),
+    });
     bar.finish();
     if let Some(why) = backend.unwritten() {
         eprintln!("calibrate: {why}");

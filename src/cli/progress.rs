@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cost::{Basis, Estimate};
 use crate::measure::campaign::Progress;
+use crate::refine::Round;
 use crate::report;
 
 /// A progress bar on stderr. Where stderr is no terminal nothing is drawn.
@@ -37,6 +38,19 @@ impl Bar {
             format!("{}  {}", progress.op, report::with_error(&estimate))
         });
         self.bar.set_message(format!("{left} left  {latest}"));
+    }
+
+    /// Says how far off the table still is: error against time.
+    pub fn tell(&self, round: &Round) {
+        let Round { shapes, tried, median, p95, elapsed, .. } = round;
+        let seconds = elapsed.as_secs_f64();
+        self.bar.suspend(|| match tried {
+            0 => eprintln!("{shapes:>6} products {seconds:>7.1} s"),
+            _ => eprintln!(
+                "{shapes:>6} products {seconds:>7.1} s   {median:.1} % median, {p95:.1} % p95 of {tried} that were not \
+                 seen, of plans' sizes"
+            ),
+        });
     }
 
     /// Takes the bar away.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::features::Features;
+use super::fitted::Fitted;
 use super::{Fit, draw, jobs, ranks};
 use crate::dtype::Dtype;
-use crate::op::Family;
+use crate::op::{Family, Op};
 
 /// Rows of a surface that are tried.
 const MOST_ROWS: usize = 2_000;
@@ -38,20 +40,13 @@ impl Fit {
     /// part of its surface that it falls into (2 parts at least; `seed` deals them). The few constants of the
     /// law stay. At most 2,000 rows of a surface are tried, and none of a surface of a single row.
     pub fn holdout(&self, folds: u64, seed: u64) -> Vec<FamilyError> {
-        let folds = folds.max(2);
         let mut errors: BTreeMap<(Family, Option<Dtype>), (Vec<f64>, usize)> = BTreeMap::new();
-        for (key, fitted) in self.surfaces.iter().filter(|(_, fitted)| fitted.surface().rows() > 1) {
-            let surface = fitted.surface();
-            let (of_family, covered) = errors.entry((key.family(), key.dtype())).or_default();
-            let fold = |row: usize| draw::mix(seed, row as u64) % folds;
-            let forests = jobs::run(folds as usize, |out| surface.grow(|row| fold(row) != out as u64));
-            for row in draw::rows(surface.rows(), MOST_ROWS, seed) {
-                let forest = forests[fold(row) as usize].as_ref();
-                let keep = |other| fold(other) != fold(row);
-                let prediction = ranks::predict(surface, surface.features(row), &keep, forest);
-                let off = prediction.log - surface.log(row);
-                of_family.push(100.0 * off.exp_m1());
-                *covered += usize::from(off.abs() <= fitted.half_width(&prediction));
+        for (key, fitted) in &self.surfaces {
+            let tried = tried(fitted, folds, seed, |_| true);
+            if !tried.is_empty() {
+                let (of_family, covered) = errors.entry((key.family(), key.dtype())).or_default();
+                of_family.extend(tried.iter().map(|(error, _)| error));
+                *covered += tried.iter().filter(|(_, is_covered)| *is_covered).count();
             }
         }
         errors
@@ -59,6 +54,32 @@ impl Fit {
             .map(|((family, dtype), (errors, covered))| summary(family, dtype, &errors, covered))
             .collect()
     }
+
+    /// The signed errors, in percent, of the rows that are `wanted`, tried as by [`Fit::holdout`].
+    pub fn held_out(&self, folds: u64, wanted: impl Fn(&Op) -> bool) -> Vec<f64> {
+        let of_key = |fitted| tried(fitted, folds, 0, |row: &Features| wanted(&row.op));
+        self.surfaces.values().flat_map(of_key).map(|(error, _)| error).collect()
+    }
+}
+
+/// The error of each row that is wanted, in percent, and whether it is within its interval.
+fn tried(fitted: &Fitted, folds: u64, seed: u64, wanted: impl Fn(&Features) -> bool) -> Vec<(f64, bool)> {
+    let (surface, folds) = (fitted.surface(), folds.max(2));
+    let rows = draw::rows(surface.rows(), MOST_ROWS, seed).into_iter();
+    let rows: Vec<usize> = rows.filter(|row| wanted(surface.features(*row))).collect();
+    if surface.rows() < 2 || rows.is_empty() {
+        return Vec::new();
+    }
+    let fold = |row: usize| draw::mix(seed, row as u64) % folds;
+    let forests = jobs::run(folds as usize, |out| surface.grow(|row| fold(row) != out as u64));
+    let try_row = |row: usize| {
+        let keep = |other| fold(other) != fold(row);
+        let forest = forests[fold(row) as usize].as_ref();
+        let prediction = ranks::predict(surface, surface.features(row), &keep, forest);
+        let off = prediction.log - surface.log(row);
+        (100.0 * off.exp_m1(), off.abs() <= fitted.half_width(&prediction))
+    };
+    rows.into_iter().map(try_row).collect()
 }
 
 fn summary(family: Family, dtype: Option<Dtype>, errors: &[f64], covered: usize) -> FamilyError {

@@ -113,7 +113,7 @@ impl Law {
             if aligned { 0.0 } else { 0.7 },
         ];
         point[0] *= 0.7;
-        point[DIMS..].copy_from_slice(&told.map(|told| 0.5 * told));
+        point[DIMS..].copy_from_slice(&told.map(|told| 0.7 * told));
         let [rows, depth, columns, batch] = sizes;
         let area = batch * rows * columns;
         let sms = menu.sms() as f64;

@@ -101,6 +101,13 @@ impl Fit {
         self.keys().filter_map(|key| if let Key::Gemm(dtype) = key { Some(dtype) } else { None }).collect()
     }
 
+    /// How much the fit doubts itself at `op`, in log seconds: by how much what it knows by distance and what it knows
+    /// by steps are apart. 0 where the table has nothing like it.
+    pub fn doubt(&self, op: &Op) -> f64 {
+        let known = self.surfaces.get(&Key::of(op)).zip(Features::of(op));
+        known.map_or(0.0, |(fitted, features)| fitted.predict(&features).doubt)
+    }
+
     /// The measured time of `op` verbatim. Where whoever measured gave no interval, it is that of the noise of
     /// the op's surface.
     fn exact(&self, op: &Op, summary: &Summary) -> Estimate {

@@ -51,6 +51,8 @@ pub struct Prediction {
     pub is_new: bool,
     /// Along which axes the point lies outside the range of what was measured.
     pub outside: [bool; DIMS],
+    /// How far the kriging and the trees are apart, in log seconds; where there are no trees, sigma.
+    pub doubt: f64,
 }
 
 impl Prediction {
@@ -154,8 +156,8 @@ impl Surface {
         }
         let at = self.clamped(&at);
         let outside = self.outside(op);
-        let mut prediction =
-            Prediction { log: law, sigma: self.noise(), is_new: self.values.lack(op), outside };
+        let is_new = self.values.lack(op);
+        let mut prediction = Prediction { log: law, sigma: self.noise(), is_new, outside, doubt: 0.0 };
         let look = self.law.look(&at);
         let near = self.tree.nearest(&look.point, NEIGHBOURS, keep);
         let same = near.iter().take_while(|other| other.distance2 == 0.0).count();
@@ -171,6 +173,7 @@ impl Surface {
             let trees = self.share_of_trees();
             trees * stepped + (1.0 - trees) * residual.mean
         });
+        prediction.doubt = stepped.map_or(residual.sigma, |stepped| (stepped - residual.mean).abs());
         let said = guard::between(law + residual_log, op, &near, &self.features, &self.logs);
         prediction.log = if said.is_finite() { said } else { law }.max(self.peaks.least(op));
         prediction.sigma = if self.has_few_rows() {
