@@ -25,6 +25,7 @@ pub mod measure;
 pub mod occupancy;
 pub mod op;
 pub mod plan;
+pub mod plot;
 pub mod refine;
 pub mod report;
 pub mod roofline;

@@ -5,10 +5,12 @@ use crate::op::{Collective, CollectiveKind, Link, Op, P2p};
 use crate::spec::{self, LinkSpec, Sheet, SpecError};
 use crate::units::Seconds;
 
-/// The data sheets that are compiled in, with the source of every number.
-pub const BUILT_IN: [(&str, &str); 2] = [
+/// The data sheets that are compiled in, with the source of every number: of vendors, and the rates that public
+/// measurements show (`calibrate model`).
+pub const BUILT_IN: [(&str, &str); 3] = [
     ("h200-sxm", include_str!("../sheets/h200-sxm.toml")),
     ("a100-sxm-80gb", include_str!("../sheets/a100-sxm-80gb.toml")),
+    ("h200-model", include_str!("../calibration/h200-model.toml")),
 ];
 
 /// The roofline of a data sheet.
@@ -16,7 +18,7 @@ pub const BUILT_IN: [(&str, &str); 2] = [
 /// * products and fused attention: max(flops / peak, bytes / bandwidth) + launch latency
 /// * memory-bound kernels: bytes / bandwidth + launch latency
 /// * sends: bytes / link bandwidth + link latency
-/// * collectives: a ring's traffic over the slower of its links + a latency for every step
+/// * collectives: a ring's traffic over the slower of its links + a latency for every step + the time to start
 #[derive(Clone, Debug)]
 pub struct Roofline {
     sheet: Sheet,
@@ -41,6 +43,8 @@ impl Roofline {
             ("launch_latency_seconds", sheet.launch_latency_seconds),
             ("latency_seconds", sheet.intra_node.latency_seconds),
             ("latency_seconds", sheet.inter_node.latency_seconds),
+            ("start_seconds", sheet.intra_node.start_seconds),
+            ("start_seconds", sheet.inter_node.start_seconds),
         ];
         let bad = (positive.into_iter().chain(peaks).find(|(_, x)| x.is_nan() || *x <= 0.0))
             .map(|(key, x)| (key, format!("{key} = {x} must be above 0 (inf is allowed)")))
@@ -82,7 +86,9 @@ impl Roofline {
         let traffic = size * op.traffic_factor();
         let steps = op.steps() as f64;
         if op.nodes <= 1 {
-            return traffic / intra.bandwidth_bytes_per_s + steps * intra.latency_seconds;
+            return traffic / intra.bandwidth_bytes_per_s
+                + steps * intra.latency_seconds
+                + intra.start_seconds;
         }
         let ranks = op.ranks as f64;
         let per_node = (ranks / op.nodes as f64).max(1.0);
@@ -91,7 +97,8 @@ impl Roofline {
             _ => (traffic, traffic / per_node),
         };
         let transfer = (inside / intra.bandwidth_bytes_per_s).max(across / inter.bandwidth_bytes_per_s);
-        transfer + steps * inter.latency_seconds.max(intra.latency_seconds)
+        let start = inter.start_seconds.max(intra.start_seconds);
+        transfer + steps * inter.latency_seconds.max(intra.latency_seconds) + start
     }
 }
 

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 11] = [
     &["graph"],
     &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import", "comparison"],
     &["source", "refine"],
-    &["calibrate", "check", "evaluate", "doctor", "validate"],
+    &["calibrate", "check", "evaluate", "doctor", "plot", "validate"],
     &["explain", "occupancy", "search", "whatif"],
     &["difference"],
     &["report"],

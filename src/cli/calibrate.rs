@@ -15,7 +15,9 @@ use super::compare::{CompareArgs, MergeArgs};
 use super::import::ImportArgs;
 use super::inputs::read_plan;
 use super::keeping::{self, Place};
+use super::model::ModelArgs;
 use super::output::finish;
+use super::plot::PlotArgs;
 use super::progress::Bar;
 use super::summary::summary;
 use crate::calibrate::{self as pipeline, Order};
@@ -62,6 +64,10 @@ enum Command {
     Merge(MergeArgs),
     /// Tell what is found on this machine, and what each missing thing would enable
     Doctor,
+    /// Draw a table and its fit: efficiency, bandwidth, errors
+    Plot(PlotArgs),
+    /// Make a data sheet of the rates that tables show
+    Model(ModelArgs),
 }
 
 /// Runs the program.
@@ -73,6 +79,8 @@ pub fn calibrate() -> ExitCode {
         (Some(Command::Compare(args)), _) => return super::compare::compare(args),
         (Some(Command::Merge(args)), _) => super::compare::merge(args),
         (Some(Command::Doctor), _) => Ok(report::doctor(&doctor::examine())),
+        (Some(Command::Plot(args)), _) => super::plot::plot(args),
+        (Some(Command::Model(args)), _) => super::model::model(args),
         (None, Some(cli)) if cli.replay.is_some() && cli.backend != BackendArg::Replay => {
             let message = "--replay is the table of --backend replay, and another backend is asked for";
             Program::command().error(ErrorKind::ArgumentConflict, message).exit()

@@ -13,7 +13,9 @@ mod import;
 mod inputs;
 mod inspect;
 mod keeping;
+mod model;
 mod output;
+mod plot;
 #[cfg(feature = "cpu")]
 mod processor;
 mod progress;

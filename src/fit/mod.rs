@@ -20,6 +20,7 @@ mod least_squares;
 mod menu;
 mod neighbours;
 mod ranks;
+pub mod rates;
 mod surface;
 mod terms;
 mod trees;

@@ -36,4 +36,7 @@ pub struct LinkSpec {
     pub bandwidth_bytes_per_s: f64,
     /// Time before the first byte arrives.
     pub latency_seconds: f64,
+    /// Time that a collective takes before its first step; vendors do not tell it.
+    #[serde(default)]
+    pub start_seconds: f64,
 }
