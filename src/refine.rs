@@ -126,10 +126,11 @@ pub fn run(
     let clock = backend.clock();
     let mut random = StdRng::seed_from_u64(limits.seed);
     let mut table = table.clone();
-    let known: HashSet<Op> = table.records.iter().map(|record| record.op).collect();
+    let mut seen: HashSet<Op> = table.records.iter().map(|record| record.op).collect();
     let mut drawn: HashSet<Op> = pool.drawn.iter().copied().filter(is_of_domain).collect();
-    let candidates = pool.candidates.iter().filter(|op| is_of_domain(op) && !known.contains(op));
-    let mut rest: Vec<Op> = candidates.copied().collect();
+    // the lattice and the plans may name the same product; a table has one row of it
+    let candidates = pool.candidates.iter().copied();
+    let mut rest: Vec<Op> = candidates.filter(|op| is_of_domain(op) && seen.insert(*op)).collect();
     rest.shuffle(&mut random);
     rest.truncate(MOST_CANDIDATES);
     let mut outcome = Outcome::default();

@@ -1,11 +1,15 @@
 //! Refinement against a table as the device: where it measures, when it ends, and how good it gets.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use gettime::fit::check::{Accuracy, against};
+use gettime::measure::campaign::Limits;
+use gettime::measure::replay::Replay;
 use gettime::op::Op;
-use gettime::refine::is_of_domain;
+use gettime::refine::{self, Goal, Pool, is_of_domain};
 use gettime::table::{Record, Table};
 
 /// A GPU that is easy to tell, but for one corner: 100 TFLOP/s, 1 µs, and everything with n >= 4096 and k >= 4096 by
@@ -79,6 +83,23 @@ fn it_ends_when_the_target_is_met() {
     let (table, said) = replay(folder.path(), &from, &["--shapes", "1000", "--target", "20"]);
     assert!(table.records.len() < 200, "{}: {said}", table.records.len());
     assert!(rounds(&said).last().unwrap()[2] <= 20.0, "{said}");
+}
+
+/// The lattice and the plans may name the same product.
+#[test]
+fn a_product_that_is_offered_twice_is_measured_once() {
+    let all = Table::parse(machine().as_bytes(), "machine").unwrap();
+    let ops: Vec<Op> = all.records.iter().map(|record| record.op).collect();
+    let (start, offered) = (&all.records[..200], [&ops[..600], &ops[..600]].concat());
+    let table = Table { records: start.to_vec(), ..Table::default() };
+    let pool = Pool { candidates: &offered, wanted: &[], drawn: &[] };
+    let (limits, goal) = (Limits { passes: 1, ..Limits::default() }, Goal { target: 0.0, most_shapes: 1000 });
+    let outcome =
+        refine::run(&mut Replay::new(all), &table, &pool, (&limits, Duration::ZERO), &goal, &mut |_| {});
+    let measured: Vec<Op> = outcome.unwrap().records.into_iter().map(|record| record.op).collect();
+    let offered_once = ops[200..600].iter().filter(|op| is_of_domain(op)).count();
+    assert_eq!(measured.len(), offered_once);
+    assert_eq!(measured.into_iter().collect::<HashSet<Op>>().len(), offered_once);
 }
 
 #[test]
