@@ -208,17 +208,17 @@ pub(super) fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> an
             bail!("{dtype} cannot be measured here; {} can", known.join(", "));
         }
     }
-    let name = Some(backend.device().name).filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| "a device without a name".to_owned());
-    eprintln!("{} × {name} · budget {:.0?}", order.gpus, cli.budget());
     let remarks = backend.remarks();
-    remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
     let mut about = about(cli);
     if !remarks.is_empty() {
-        about.insert("remarks".to_owned(), remarks.into());
+        about.insert("remarks".to_owned(), remarks.clone().into());
     }
     let mut table = pipeline::table(backend, order.gpus, about);
     let place = Place::look(cli, &table)?;
+    let name = Some(backend.device().name).filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| "a device without a name".to_owned());
+    eprintln!("{} × {name} · budget {:.0?}", order.gpus, cli.budget());
+    remarks.iter().for_each(|remark| eprintln!("remark: {remark}"));
     if cli.resume && place.is_whole() {
         return Ok(format!("{} is whole: there is nothing to go on with\n", cli.out().display()));
     }
