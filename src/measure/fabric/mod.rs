@@ -1,7 +1,7 @@
 //! Collectives among ranks that are threads or processes, on one node or several.
 //!
 //! One rank leads: it runs the campaign, and each thing to do goes to all ranks as an order of a few numbers, by
-//! the engine that is measured ([`rank::Engine`]: NCCL, MPI). So the number of runs is the same everywhere. An
+//! the engine that is measured (`rank::Engine`: NCCL, MPI). So the number of runs is the same everywhere. An
 //! op's time is its slowest rank's, run by run. What is no collective is measured on the leader's device alone.
 
 mod crew;
