@@ -88,7 +88,7 @@ fn an_explanation_is_json_too() {
     let spurious = |term: &&serde_json::Value| term["corrected"].is_null() && term["written"]["n"] == 1024;
     assert_eq!(answer["terms"].as_array().unwrap().iter().filter(spurious).count(), 1);
     assert!(answer["conclusion"].is_null());
-    let output = evaluate(&["explain", "ma-separation", "--format", "json"]);
+    let output = evaluate(&["explain", "ma-separation", "--format", "json", "--roofline", "h200-sxm"]);
     let answer: serde_json::Value = serde_json::from_str(&text(&output)).unwrap();
     // 001-17: the document's own formulas say the reverse of what it concludes, and so do the plans
     assert_eq!(answer["conclusion"]["by_the_formulas"], false);

@@ -14,7 +14,7 @@ use crate::source::{Source, sheet};
 use crate::spec::{AttentionMode, Microbatches, Schedule};
 
 /// The sheet that is asked where neither a table nor another sheet is named.
-const DEFAULT_SHEET: &str = "h200-sxm";
+const DEFAULT_SHEET: &str = "h200-model";
 
 /// The subcommands of `evaluate`: behind an option they would read as plans.
 const COMMANDS: [&str; 8] = ["list", "formula", "time", "check", "compare", "search", "explain", "validate"];

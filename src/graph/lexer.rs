@@ -1,7 +1,7 @@
 //! Tokens of Graphviz text.
 //!
-//! Read here and not by a crate: what stands on crates.io either reports no line, or has a licence that a
-//! library under MIT cannot take in, or calls Graphviz itself.
+//! Read here and not by a crate: those that are published report no line, or have a licence that a library under
+//! MIT cannot take in, or call Graphviz itself.
 
 use super::error::DotError;
 

@@ -59,7 +59,11 @@ fn formulas_and_single_products_are_narrow_too() {
 #[test]
 fn answers_are_on_stdout_and_remarks_on_stderr() {
     let modelled = evaluate(&["tp8-pp2"]);
-    assert!(modelled.err.contains("modelled from the data sheet h200-sxm, not measured"), "{}", modelled.err);
+    assert!(
+        modelled.err.contains("modelled from the data sheet h200-model, not measured"),
+        "{}",
+        modelled.err
+    );
     assert!(modelled.answer().contains("modelled"));
     // whoever asks for a sheet knows that
     let asked = evaluate(&["tp8-pp2", "--roofline", "h200-sxm"]);

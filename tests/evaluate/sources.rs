@@ -39,7 +39,7 @@ fn an_op_that_the_table_lacks_is_an_error_with_a_way_out() {
     let lacking = files.add("lacking.csv", lacking);
     let error = evaluate(&["tp8-pp2", "--table", &lacking]).refusal();
     assert!(error.contains("has no softmax in bf16") && error.contains("attn_weights_l0_gpu0"), "{error}");
-    assert!(error.contains("--fallback h200-sxm") && error.contains("calibrate"), "{error}");
+    assert!(error.contains("--fallback h200-model") && error.contains("calibrate"), "{error}");
 
     let filled =
         evaluate(&["tp8-pp2", "--table", &lacking, "--fallback", "h200-sxm", "--format", "json"]).json();
@@ -157,7 +157,7 @@ fn tables_and_sheets_that_are_none_are_refused() {
         (files.add("empty.toml", ""), "missing field `name`"),
         (files.add("bytes.toml", b"\xff"), "UTF-8"),
         (folder, "no data sheet"),
-        ("h100".to_owned(), "built in (h200-sxm, a100-sxm-80gb)"),
+        ("h100".to_owned(), "built in (h200-sxm, a100-sxm-80gb, h200-model)"),
     ];
     for (sheet, message) in sheets {
         let error = evaluate(&["tp8-pp2", "--roofline", &sheet]).refusal();

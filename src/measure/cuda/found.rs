@@ -80,8 +80,8 @@ pub fn devices() -> DevicesFound {
     let devices: Vec<Device<'_>> = (0..count).filter_map(|index| nvml.device_by_index(index).ok()).collect();
     let own = std::process::id();
     let mut processes = Vec::new();
-    for (index, device) in (0..).zip(&devices) {
-        let running = device.running_compute_processes().unwrap_or_default();
+    for (index, gpu) in (0..).zip(&devices) {
+        let running = gpu.running_compute_processes().unwrap_or_default();
         processes.extend(
             running.iter().map(|process| process.pid).filter(|pid| *pid != own).map(|pid| (index, pid)),
         );
