@@ -168,9 +168,11 @@ pub fn remedy(miss: &CostError, asked: &str, source: &SourceArgs) -> String {
         None => "\n  add the figure to the data sheet, or choose another --dtype".to_owned(),
         Some(table) => {
             let (table, family) = (table.display(), op.family());
+            let tables = source.table.iter().map(|table| format!(" --table {}", table.display()));
+            let tables: String = tables.collect();
             format!(
                 "\n  measure it:  calibrate --ops {family} --out {table} --append     (on the machine that it is of)\n  \
-                 or model it: evaluate {asked} --table {table} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
+                 or model it: evaluate {asked}{tables} --fallback {DEFAULT_SHEET}     (the answer will say modelled)"
             )
         }
     }
