@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use crate::cost::Cost;
-use crate::fit::Fit;
+use crate::fit::{Errors, Fit};
 use crate::measure::campaign::{self, Limits, Outcome, Progress};
 use crate::measure::{Backend, MeasureError};
 use crate::op::{Gemm, Op};
@@ -139,7 +139,7 @@ pub fn run(
         let shapes = table.records.iter().filter(|record| matches!(record.op, Op::Gemm(_))).count();
         let elapsed = clock.now().saturating_sub(start);
         let tried = fit.held_out(FOLDS, |op| drawn.contains(op));
-        let round = round(tried, shapes, elapsed);
+        let round = round(&tried, shapes, elapsed);
         event(Event::Tried(round));
         let is_good = round.tried >= FEWEST_TRIED && round.surely_below <= goal.target;
         let room = goal.most_shapes.saturating_sub(shapes);
@@ -211,21 +211,15 @@ fn place(op: &Op) -> Option<[f64; 2]> {
     Some([(k as f64).log2(), (n as f64).log2()])
 }
 
-fn round(mut errors: Vec<f64>, shapes: usize, elapsed: Duration) -> Round {
-    errors.iter_mut().for_each(|error| *error = error.abs());
-    errors.sort_unstable_by(f64::total_cmp);
-    let at = |share: f64| {
-        let place = (errors.len().saturating_sub(1) as f64 * share).round() as usize;
-        errors.get(place).copied().unwrap_or(f64::NAN)
-    };
-    let tried = errors.len();
+fn round(errors: &Errors, shapes: usize, elapsed: Duration) -> Round {
+    let tried = errors.count();
     let one_sigma = 0.5 / (tried.max(1) as f64).sqrt();
     Round {
         shapes,
         tried,
-        median: at(0.5),
-        surely_below: at((0.5 + one_sigma).min(1.0)),
-        p95: at(0.95),
+        median: errors.at(0.5),
+        surely_below: errors.at((0.5 + one_sigma).min(1.0)),
+        p95: errors.at(0.95),
         elapsed,
     }
 }

@@ -1,5 +1,7 @@
 //! The built-in plans against the golden plans: graphs, FLOPs, paths, weights and memory, from outside.
 
+mod laws;
+
 use std::collections::BTreeSet;
 
 use gettime::dag::{Dag, Kind};
@@ -8,6 +10,7 @@ use gettime::plan::{self, Choice, Plan};
 use gettime::roofline::Roofline;
 use gettime::schedule::{price, timeline};
 use gettime::spec::AttentionMode;
+use laws::LAW_A;
 use serde_json::Value;
 
 /// Built-in name, golden name, nodes and edges as the plans' definitions count them.
@@ -20,23 +23,6 @@ const PLANS: [(&str, &str, usize, usize); 7] = [
     ("ep16", "003-ep16", 1034, 1488),
     ("moe-tp8-pp2", "003-baseline-moe", 642, 984),
 ];
-
-/// Law A: a FLOP takes a second, everything else nothing.
-const LAW_A: &str = "
-name = \"law A\"
-memory_bytes = 141e9
-memory_bandwidth_bytes_per_s = inf
-gpus_per_node = 8
-launch_latency_seconds = 0.0
-[flops_per_s]
-bf16 = 1
-[intra_node]
-bandwidth_bytes_per_s = inf
-latency_seconds = 0.0
-[inter_node]
-bandwidth_bytes_per_s = inf
-latency_seconds = 0.0
-";
 
 fn golden(name: &str) -> Value {
     let all: Value = serde_json::from_str(include_str!("data/plans.json")).unwrap();

@@ -1,6 +1,7 @@
 //! Gains against shares of the path worked out by hand and against costs scaled from outside; the next
 //! bottleneck and the lower bound likewise.
 
+mod laws;
 mod random;
 
 use gettime::cost::{Cost, CostError, Estimate};
@@ -141,23 +142,7 @@ fn the_next_bottleneck_takes_over_where_it_is_said_to() {
 
 #[test]
 fn the_ideal_is_all_flops_over_all_gpus() {
-    // a FLOP takes a second, everything else nothing
-    let law = "
-name = \"law A\"
-memory_bytes = 141e9
-memory_bandwidth_bytes_per_s = inf
-gpus_per_node = 8
-launch_latency_seconds = 0.0
-[flops_per_s]
-bf16 = 1
-[intra_node]
-bandwidth_bytes_per_s = inf
-latency_seconds = 0.0
-[inter_node]
-bandwidth_bytes_per_s = inf
-latency_seconds = 0.0
-";
-    let source = Source::from_sheet("law A", Roofline::parse("law A", law).unwrap());
+    let source = Source::from_sheet("law A", Roofline::parse("law A", laws::LAW_A).unwrap());
     let bound = ideal(&evaluated("tp8-pp2", 4), &source).unwrap().seconds.get();
     // the golden plan's FLOPs
     assert!((bound / (317_569_881_866_240_000.0 / 16.0) - 1.0).abs() < 1e-12, "{bound}");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::errors::{Errors, percentile};
 use super::features::{DIMS, Features};
 use super::{Fit, Key, draw};
 use crate::cost::{Basis, Cost, Estimate};
@@ -129,21 +130,17 @@ impl Accuracy {
                 covered += usize::from((estimate.low..=estimate.high).contains(&row.measured));
             }
         }
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        errors.sort_unstable_by(f64::total_cmp); // sums do not depend on the order of the rows
-        let bias = mean(&errors);
-        let mut absolute: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
-        absolute.sort_unstable_by(f64::total_cmp);
+        let errors = Errors::of(errors);
         widths.sort_unstable_by(f64::total_cmp);
         Accuracy {
             n,
-            failed: n - errors.len(),
-            median: percentile(&absolute, 0.5),
-            mean: mean(&absolute),
-            p95: percentile(&absolute, 0.95),
-            max: percentile(&absolute, 1.0),
-            bias,
-            coverage: 100.0 * covered as f64 / errors.len() as f64,
+            failed: n - errors.count(),
+            median: errors.at(0.5),
+            mean: errors.mean(),
+            p95: errors.at(0.95),
+            max: errors.at(1.0),
+            bias: errors.bias(),
+            coverage: 100.0 * covered as f64 / errors.count() as f64,
             width: percentile(&widths, 0.5),
         }
     }
@@ -154,14 +151,6 @@ impl Accuracy {
         let of = |group: &Group| Accuracy::of(tried.iter().filter(|row| Group::of(&row.op) == *group));
         groups.into_iter().map(|group| (group, of(&group))).collect()
     }
-}
-
-/// The value below which `share` of the sorted values lie, between two of them in proportion.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
-    let at = last as f64 * share;
-    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    below + (above - below) * at.fract()
 }
 
 /// Predicts each row of `holdout` from `table`.

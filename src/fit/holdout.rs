@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::errors::Errors;
 use super::features::Features;
 use super::fitted::Fitted;
 use super::{Fit, draw, jobs, ranks};
@@ -51,14 +52,14 @@ impl Fit {
         }
         errors
             .into_iter()
-            .map(|((family, dtype), (errors, covered))| summary(family, dtype, &errors, covered))
+            .map(|((family, dtype), (errors, covered))| summary(family, dtype, errors, covered))
             .collect()
     }
 
-    /// The signed errors, in percent, of the rows that are `wanted`, tried as by [`Fit::holdout`].
-    pub fn held_out(&self, folds: u64, wanted: impl Fn(&Op) -> bool) -> Vec<f64> {
+    /// The errors of the rows that are `wanted`, tried as by [`Fit::holdout`].
+    pub fn held_out(&self, folds: u64, wanted: impl Fn(&Op) -> bool) -> Errors {
         let of_key = |fitted| tried(fitted, folds, 0, |row: &Features| wanted(&row.op));
-        self.surfaces.values().flat_map(of_key).map(|(error, _)| error).collect()
+        Errors::of(self.surfaces.values().flat_map(of_key).map(|(error, _)| error).collect())
     }
 }
 
@@ -82,21 +83,18 @@ fn tried(fitted: &Fitted, folds: u64, seed: u64, wanted: impl Fn(&Features) -> b
     rows.into_iter().map(try_row).collect()
 }
 
-fn summary(family: Family, dtype: Option<Dtype>, errors: &[f64], covered: usize) -> FamilyError {
-    let mut absolute: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
-    absolute.sort_unstable_by(f64::total_cmp);
-    let count = errors.len() as f64;
-    let at = |share: f64| absolute[((count - 1.0) * share).round() as usize];
+fn summary(family: Family, dtype: Option<Dtype>, errors: Vec<f64>, covered: usize) -> FamilyError {
+    let errors = Errors::of(errors);
     FamilyError {
         family,
         dtype,
-        rows: errors.len(),
-        median: at(0.5),
-        mean: absolute.iter().sum::<f64>() / count,
-        p95: at(0.95),
-        max: at(1.0),
-        bias: errors.iter().sum::<f64>() / count,
-        coverage: 100.0 * covered as f64 / count,
+        rows: errors.count(),
+        median: errors.at(0.5),
+        mean: errors.mean(),
+        p95: errors.at(0.95),
+        max: errors.at(1.0),
+        bias: errors.bias(),
+        coverage: 100.0 * covered as f64 / errors.count() as f64,
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod check;
 mod draw;
+mod errors;
 mod features;
 mod fitted;
 mod guard;
@@ -29,6 +30,7 @@ mod values;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 
+pub use errors::Errors;
 pub use features::Key;
 pub use holdout::FamilyError;
 
