@@ -28,6 +28,8 @@ pub struct Order {
     pub passes: u32,
     /// Element types, the most important first; none for the backend's first.
     pub dtypes: Vec<Dtype>,
+    /// Element types in which collectives are measured beside those.
+    pub exchanged: Vec<Dtype>,
     /// The plans whose ops come before the general grid.
     pub plans: Vec<Plan>,
     /// Ops that come before those, just as they are.
@@ -134,7 +136,11 @@ pub fn prepare(backend: &mut dyn Backend, order: &Order) -> Result<Campaign, Mea
         let asked = |op: &Op| order.families.is_empty() || order.families.contains(&op.family());
         let mut candidates: Vec<Op> = match backend.ops() {
             Some(ops) => ops.iter().copied().filter(|op| op.dtype().is_none_or(|of| of == dtype)).collect(),
-            None => grid::lattice(&bounds).into_iter().chain(rows_of(&wanted)).collect(),
+            None => {
+                let exchanged = order.exchanged.iter().filter(|of| i == 0 && !dtypes.contains(of));
+                let exchanges = exchanged.flat_map(|of| grid::collectives(&Bounds { dtype: *of, ..bounds }));
+                grid::lattice(&bounds).into_iter().chain(rows_of(&wanted)).chain(exchanges).collect()
+            }
         };
         candidates.retain(asked);
         let pool = affordable(&candidates, &bounds, need);

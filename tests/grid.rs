@@ -122,3 +122,25 @@ fn a_machine_without_memory_or_time_is_asked_for_nothing() {
     assert!(choose(&wanted(), &Bounds { memory_bytes: 0, ..bounds() }, need).ops.is_empty());
     assert!(choose(&wanted(), &Bounds { budget_seconds: 0.0, ..bounds() }, need).ops.is_empty());
 }
+
+#[test]
+fn collectives_of_further_types_are_there_over_the_whole_range_of_sizes() {
+    let bounds = Bounds { gpus_per_node: 8, budget_seconds: 300.0, ..bounds() };
+    let mut candidates = grid::lattice(&bounds);
+    candidates.extend(grid::collectives(&Bounds { dtype: Dtype::Bf16, ..bounds }));
+    for (budget_seconds, least_sizes) in [(1.0, 1), (300.0, 3)] {
+        let bounds = Bounds { budget_seconds, ..bounds };
+        let chosen = grid::choose(&[], &candidates, &bounds, need).ops;
+        for (kind, dtype) in
+            CollectiveKind::ALL.into_iter().flat_map(|kind| [(kind, Dtype::F32), (kind, Dtype::Bf16)])
+        {
+            let of = chosen.iter().filter_map(|op| match op {
+                Op::Collective(op) if (op.kind, op.dtype, op.ranks) == (kind, dtype, 16) => Some(op.bytes),
+                _ => None,
+            });
+            let sizes: Vec<u64> = of.collect();
+            assert!(sizes.len() >= least_sizes, "{} {dtype} at {sizes:?}", kind.name());
+            assert!(sizes.contains(&256) && (least_sizes == 1 || sizes.contains(&(1 << 24))), "{sizes:?}");
+        }
+    }
+}

@@ -165,6 +165,7 @@ pub(super) fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result
         budget: cli.budget(),
         passes: cli.passes,
         dtypes: cli.dtype.clone(),
+        exchanged: Vec::new(),
         plans,
         ops,
         families: cli.ops.clone(),

@@ -18,7 +18,9 @@ pub(super) fn measure(cli: &Cli) -> anyhow::Result<String> {
     // a check is of all types, where none is named
     let usual = if cli.check { Vec::new() } else { vec![Dtype::Bf16] };
     let dtypes = if cli.dtype.is_empty() { usual } else { cli.dtype.clone() };
-    let order = as_on_a_gpu(Order { dtypes, ..order });
+    // gradients are summed in f32 where activations are exchanged in bf16
+    let exchanged = if cli.dtype.is_empty() { vec![Dtype::F32] } else { Vec::new() };
+    let order = as_on_a_gpu(Order { dtypes, exchanged, ..order });
     let world = World::read(&environment)?;
     if world.size == 1 && !cli.check {
         writable(cli.out())?; // of several, the one that leads asks once the others can be told
