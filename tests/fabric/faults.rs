@@ -81,9 +81,12 @@ fn a_slow_rank_is_reported_by_name() {
     let ended = small((2, "slow=30"), "50s").run("slow");
     ended.all_are_well();
     let errors = ended.errors(0);
-    assert!(errors.contains("remark: rank 2 (") && errors.contains(" % slower than the others"), "{errors}");
+    assert!(
+        errors.contains("remark: rank 2 (") && errors.contains("is 30 % slower than the others"),
+        "{errors}"
+    );
     let table = ended.table();
-    assert!(table.run["remarks"].to_string().contains(" % slower"));
+    assert!(table.run["remarks"].to_string().contains("is 30 % slower"));
     // of a group's ranks the slowest counts; groups that it is not in are as fast as ever
     for record in &table.records {
         let ranks = if let gettime::op::Op::Collective(op) = record.op { op.ranks } else { 2 };

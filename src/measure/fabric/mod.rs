@@ -145,7 +145,7 @@ impl Fabric<'_> {
     /// The isolated time of one run, that of its slowest rank.
     fn isolated(&mut self, op: &Op) -> Result<f64, MeasureError> {
         let times = self.time(op, Mode::Isolated, 1)?;
-        self.stragglers.note(&times);
+        self.stragglers.note(op, &times);
         Ok(slowest(&times))
     }
 
