@@ -38,3 +38,8 @@ fn graphs() {
 fn logs() {
     each("nccl_tests", readers::nccl_tests);
 }
+
+#[test]
+fn tables_of_aiconfigurator() {
+    each("aiconfigurator", readers::aiconfigurator);
+}

@@ -5,7 +5,7 @@ use gettime::check::{self, Limits};
 use gettime::dtype::Dtype;
 use gettime::formula;
 use gettime::graph;
-use gettime::import::{self, Given};
+use gettime::import::{self, Given, ImportError, Imported};
 use gettime::op::CollectiveKind;
 use gettime::plan::{self, Choice, Plan};
 use gettime::roofline::{BUILT_IN, Roofline};
@@ -96,12 +96,25 @@ pub fn nccl_tests(bytes: &[u8]) {
         in_place: false,
     };
     for given in [Given::default(), said] {
-        match import::nccl_tests("log", &text, &given) {
-            Err(error) => assert!(!error.to_string().is_empty()),
-            Ok(imported) => {
-                let table = Table { records: imported.records, ..Table::default() };
-                table.write_to(std::io::sink()).unwrap();
-            }
+        is_a_table_or_an_error(import::nccl_tests("log", &text, &given));
+    }
+}
+
+/// A table of another project gives rows that a table can hold, or an error.
+pub fn aiconfigurator(bytes: &[u8]) {
+    for nodes in [None, Some(2)] {
+        is_a_table_or_an_error(import::aiconfigurator("perf.txt", bytes, nodes));
+    }
+}
+
+fn is_a_table_or_an_error(imported: Result<Imported, ImportError>) {
+    match imported {
+        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(imported) => {
+            let table = Table { records: imported.records, ..Table::default() };
+            let mut text = Vec::new();
+            table.write_to(&mut text).unwrap();
+            assert_eq!(Table::parse(&text, "again.csv").unwrap(), table);
         }
     }
 }
