@@ -22,6 +22,7 @@ pub mod graph;
 pub mod grid;
 pub mod import;
 pub mod measure;
+pub mod nccl_log;
 pub mod occupancy;
 pub mod op;
 pub mod plan;

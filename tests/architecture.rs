@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. A module may import those of the layers below it, and nothing else of the crate.
 const LAYERS: [&[&str]; 11] = [
-    &["units", "dtype", "world"],
+    &["units", "dtype", "world", "nccl_log"],
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
     &["graph"],

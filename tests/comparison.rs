@@ -8,14 +8,14 @@ use gettime::device::Device;
 use gettime::dtype::Dtype;
 use gettime::op::{Collective, CollectiveKind, Family, Gemm, Op};
 use gettime::stats::Summary;
-use gettime::table::{Record, Table};
+use gettime::table::{Record, Route, Table};
 use gettime::units::Seconds;
 
 fn row(op: Op, seconds: f64, half: Option<f64>, flags: &str) -> Record {
     let time = |factor: f64| Seconds::new(seconds * factor).unwrap();
     let interval = half.map(|half| (time(1.0 - half), time(1.0 + half)));
     let summary = Summary { seconds: time(1.0), interval, samples: None };
-    Record { op, summary, flags: flags.into(), source: "test".into() }
+    Record { op, summary, route: Route::default(), flags: flags.into(), source: "test".into() }
 }
 
 fn gemm(m: u64) -> Op {

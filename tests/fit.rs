@@ -6,7 +6,7 @@ use gettime::dtype::Dtype;
 use gettime::fit::{Fit, Key};
 use gettime::op::{Attention, Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Link, Op, P2p};
 use gettime::stats::Summary;
-use gettime::table::{Record, Table};
+use gettime::table::{Record, Route, Table};
 use gettime::units::Seconds;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,7 +25,7 @@ fn all_reduce(bytes: u64, ranks: u64) -> Op {
 
 fn record(op: Op, seconds: f64) -> Record {
     let summary = Summary { seconds: Seconds::new(seconds).unwrap(), interval: None, samples: None };
-    Record { op, summary, flags: String::new(), source: String::new() }
+    Record { op, summary, route: Route::default(), flags: String::new(), source: String::new() }
 }
 
 fn table(rows: impl IntoIterator<Item = (Op, f64)>) -> Table {

@@ -5,7 +5,7 @@ use gettime::dtype::Dtype;
 use gettime::fit::Fit;
 use gettime::op::{Gemm, Op};
 use gettime::stats::Summary;
-use gettime::table::{Record, Table};
+use gettime::table::{Record, Route, Table};
 use gettime::units::Seconds;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -32,7 +32,13 @@ fn table(rows: u64, seed: u64) -> Table {
             let noise = random.random_range(-0.02..0.02f64).exp() * if row % 30 == 0 { 3.0 } else { 1.0 };
             let seconds = Seconds::new((2e-6 + work * ripple) * noise).unwrap();
             let summary = Summary { seconds, interval: None, samples: None };
-            Record { op: Op::Gemm(op), summary, flags: String::new(), source: String::new() }
+            Record {
+                op: Op::Gemm(op),
+                summary,
+                route: Route::default(),
+                flags: String::new(),
+                source: String::new(),
+            }
         })
         .collect();
     records.sort_unstable_by_key(|record| record.op);
@@ -101,7 +107,13 @@ fn twice_the_ranks_take_more_rounds_and_not_a_multiple_of_all() {
         sizes().map(move |bytes| {
             let seconds = Seconds::new(ring(bytes, ranks)).unwrap();
             let summary = Summary { seconds, interval: None, samples: None };
-            Record { op: op(bytes, ranks), summary, flags: String::new(), source: String::new() }
+            Record {
+                op: op(bytes, ranks),
+                summary,
+                route: Route::default(),
+                flags: String::new(),
+                source: String::new(),
+            }
         })
     });
     let fit = Fit::new(&Table { records: records.collect(), ..Table::default() }, "table");

@@ -8,7 +8,7 @@ use gettime::device::Device;
 use gettime::dtype::Dtype;
 use gettime::op::{Family, Gemm, Kernel, KernelKind, Op};
 use gettime::stats::Summary;
-use gettime::table::{Record, Table};
+use gettime::table::{Record, Route, Table};
 use gettime::units::Seconds;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -36,7 +36,7 @@ impl Machine {
         let row = |op: Op| {
             let seconds = Seconds::new((op.flops().max(op.bytes()) as f64) * 1e-12 + 1e-6).unwrap();
             let summary = Summary { seconds, interval: Some((seconds, seconds)), samples: Some(9) };
-            Record { op, summary, flags: String::new(), source: "test".into() }
+            Record { op, summary, route: Route::default(), flags: String::new(), source: "test".into() }
         };
         let details = [("driver".to_owned(), driver.into())].into_iter().collect();
         Table {

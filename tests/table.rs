@@ -7,7 +7,7 @@ use gettime::device::{Cluster, Device};
 use gettime::dtype::Dtype;
 use gettime::op::{Attention, Collective, CollectiveKind, Gemm, Kernel, KernelKind, Link, Op, P2p};
 use gettime::stats::Summary;
-use gettime::table::{MergeError, Record, Table, TableError, TableErrorKind};
+use gettime::table::{MergeError, Record, Route, Table, TableError, TableErrorKind};
 use gettime::units::Seconds;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -43,6 +43,7 @@ fn gemm(m: u64, time: f64) -> Record {
     Record {
         op: Op::Gemm(Gemm { m, k: 2, n: 3, batch: 1, dtype: Dtype::Bf16 }),
         summary: Summary { seconds: seconds(time), interval: None, samples: None },
+        route: Route::default(),
         flags: String::new(),
         source: String::new(),
     }
@@ -378,7 +379,10 @@ fn any_table(rng: &mut StdRng, rows: usize) -> Table {
             interval: rng.random_bool(0.7).then_some((low, high)),
             samples: rng.random_bool(0.7).then(|| any_count(rng, 0)),
         };
-        let record = Record { op: any_op(rng), summary, flags: any_text(rng), source: any_text(rng) };
+        let told = rng.random_bool(0.3);
+        let route =
+            if told { Route::of([any_text(rng), any_text(rng), any_text(rng)]) } else { Route::default() };
+        let record = Record { op: any_op(rng), summary, route, flags: any_text(rng), source: any_text(rng) };
         if known.insert(record.op) {
             records.push(record);
         }
@@ -414,7 +418,8 @@ fn other_readers_of_csv_find_the_same_fields() {
         assert_eq!(found.len(), table.records.len());
         for (row, record) in found.iter().zip(&table.records) {
             assert_eq!(row[13].parse(), Ok(record.summary.seconds.get()));
-            assert_eq!((&row[17], &row[18]), (record.flags.as_str(), record.source.as_str()));
+            let (flags, source) = (&row[row.len() - 2], &row[row.len() - 1]);
+            assert_eq!((flags, source), (record.flags.as_str(), record.source.as_str()));
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::world::{Place, World, environment};
 
 /// Measures what is asked for.
 pub(super) fn measure(cli: &Cli) -> anyhow::Result<String> {
+    nccl::listen();
     let order = order(cli, |_| true)?;
     // a check is of all types, where none is named
     let usual = if cli.check { Vec::new() } else { vec![Dtype::Bf16] };

@@ -7,7 +7,7 @@ use super::error::ImportErrorKind;
 use crate::dtype::Dtype;
 use crate::op::{Collective, CollectiveKind, Op};
 use crate::stats::{self, Summary};
-use crate::table::Record;
+use crate::table::{Record, Route};
 use crate::units::Seconds;
 
 /// What the user says of a log.
@@ -180,6 +180,7 @@ impl Times {
                 interval: None,
                 samples: None,
             },
+            route: Route::default(),
             flags: if unchecked { "unchecked".into() } else { String::new() },
             source: source.to_owned(),
         };

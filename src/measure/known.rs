@@ -4,7 +4,7 @@ use super::visit::Visit;
 use super::{Backend, remarks};
 use crate::op::Op;
 use crate::stats::{self, Spread};
-use crate::table::Record;
+use crate::table::{Record, Route};
 use crate::units::Seconds;
 
 /// The passes of one op, each with its number, its samples and its remarks.
@@ -45,12 +45,12 @@ impl Known {
         let (summary, mut flags) = stats::join(&self.samples)?;
         flags.drift |= self.drifted;
         let all = self.remarks.iter().fold(String::new(), |all, new| remarks::joined(&all, new));
-        let flags = remarks::joined(&flags.to_string(), &all);
+        let (route, flags) = Route::split(&remarks::joined(&flags.to_string(), &all));
         let source = backend.source(&op).to_owned();
         let Some(recorded) = backend.recorded(&op) else {
             let spread = Spread::of(&self.samples).map(|spread| spread.to_string()).unwrap_or_default();
-            return Some(Record { op, summary, flags: remarks::joined(&flags, &spread), source });
+            return Some(Record { op, summary, route, flags: remarks::joined(&flags, &spread), source });
         };
-        Some(Record { op, summary: recorded, flags, source })
+        Some(Record { op, summary: recorded, route, flags, source })
     }
 }

@@ -15,6 +15,7 @@ use super::cpu::{places, sum_error};
 use super::exchange::{Origin, Pattern, Shape};
 use super::fabric::{Engine, Kind, Make, Mode, NUMBERS, Run, Steps, WORDS, Wrong, members, wanted};
 use crate::dtype::Dtype;
+use crate::nccl_log::Told;
 use crate::op::{CollectiveKind, Op};
 use crate::world::meeting::{Met, Peer, host};
 use crate::world::watch::Trouble;
@@ -214,16 +215,18 @@ impl Engine for Process {
         Ok(all.as_chunks::<NUMBERS>().0.to_vec())
     }
 
-    fn prepare(&mut self, op: &Op) -> Result<Result<(), Wrong>, Trouble> {
+    fn prepare(&mut self, op: &Op) -> Result<Result<Told, Wrong>, Trouble> {
         self.task = None;
-        let (Some(group), Some(shape)) = (wanted(op), Shape::of(op, 4)) else { return Ok(Ok(())) };
+        let (Some(group), Some(shape)) = (wanted(op), Shape::of(op, 4)) else {
+            return Ok(Ok(Told::default()));
+        };
         if !self.groups.contains_key(&group) {
             let members = members(&self.roster, group).unwrap_or_default();
             let is_member = members.contains(&(self.rank as u64));
             let color = if is_member { Color::with_value(0) } else { Color::undefined() };
             self.groups.insert(group, self.world.split_by_color(color));
         }
-        let Some(Some(comm)) = self.groups.get(&group) else { return Ok(Ok(())) };
+        let Some(Some(comm)) = self.groups.get(&group) else { return Ok(Ok(Told::default())) };
         let rank = comm.rank() as usize;
         self.sent = (0..shape.sent()).map(|at| self.value(rank, at)).collect();
         self.received.clear();
@@ -233,7 +236,7 @@ impl Engine for Process {
         }
         self.task = Some((shape, group));
         self.exchange(&shape, group);
-        Ok(self.check(&shape, rank))
+        Ok(self.check(&shape, rank).map(|()| Told::default()))
     }
 
     fn time(&mut self, _: Mode, runs: u64) -> Result<Option<f64>, Trouble> {

@@ -141,6 +141,7 @@ impl Case for Row<'_> {
     }
 
     fn remarks(&self) -> String {
-        self.row.flags.clone()
+        let route = self.row.route.words();
+        if route.is_empty() { self.row.flags.clone() } else { format!("{} {route}", self.row.flags) }
     }
 }

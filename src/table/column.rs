@@ -17,6 +17,12 @@ pub enum TableColumn {
     SecondsHigh,
     /// How many samples it rests on.
     Samples,
+    /// How the ranks were linked.
+    Algorithm,
+    /// How they spoke.
+    Protocol,
+    /// What the data went through.
+    Transport,
     /// Remarks on the measurement.
     Flags,
     /// Who measured it.
@@ -24,11 +30,17 @@ pub enum TableColumn {
 }
 
 impl TableColumn {
+    /// The columns of a [`super::Route`], which are left out of a table where no row has one.
+    pub const ROUTE: [TableColumn; 3] =
+        [TableColumn::Algorithm, TableColumn::Protocol, TableColumn::Transport];
+
     /// Every column, in the order in which a table is written.
     pub fn all() -> impl Iterator<Item = TableColumn> {
         use TableColumn::{Flags, Samples, Seconds, SecondsHigh, SecondsLow, Source};
-        let measured = [Seconds, SecondsLow, SecondsHigh, Samples, Flags, Source];
-        Column::ALL.into_iter().map(TableColumn::Op).chain(measured)
+        let [algorithm, protocol, transport] = TableColumn::ROUTE;
+        let measured = [Seconds, SecondsLow, SecondsHigh, Samples];
+        let remarks = [algorithm, protocol, transport, Flags, Source];
+        Column::ALL.into_iter().map(TableColumn::Op).chain(measured).chain(remarks)
     }
 
     /// The name in the table's first line.
@@ -39,6 +51,9 @@ impl TableColumn {
             TableColumn::SecondsLow => "seconds_low",
             TableColumn::SecondsHigh => "seconds_high",
             TableColumn::Samples => "samples",
+            TableColumn::Algorithm => "algorithm",
+            TableColumn::Protocol => "protocol",
+            TableColumn::Transport => "transport",
             TableColumn::Flags => "flags",
             TableColumn::Source => "source",
         }
@@ -54,6 +69,9 @@ impl TableColumn {
         !matches!(
             self,
             TableColumn::Op(Column::Op | Column::Kind | Column::Dtype)
+                | TableColumn::Algorithm
+                | TableColumn::Protocol
+                | TableColumn::Transport
                 | TableColumn::Flags
                 | TableColumn::Source
         )

@@ -22,6 +22,7 @@ mod header;
 mod merge;
 mod read;
 mod remedy;
+mod route;
 mod rows;
 mod split;
 mod write;
@@ -30,6 +31,7 @@ pub use column::TableColumn;
 pub use conditions::Difference;
 pub use error::{TableError, TableErrorKind};
 pub use merge::MergeError;
+pub use route::Route;
 
 use crate::device::{Cluster, Device};
 use crate::op::Op;
@@ -42,6 +44,8 @@ pub struct Record {
     pub op: Op,
     /// How long it took.
     pub summary: Summary,
+    /// How a library moved the data, where it told.
+    pub route: Route,
     /// Remarks on the measurement, words separated by blanks: `noisy`, `drift`.
     pub flags: String,
     /// Who measured it: `gettime-cpu`, `nccl-tests`, `mpi`.

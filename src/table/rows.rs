@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::num::IntErrorKind;
 
-use super::Record;
 use super::column::TableColumn;
 use super::error::{TableError, TableErrorKind, excerpt};
 use super::split::Field;
+use super::{Record, Route};
 use crate::dtype::Dtype;
 use crate::op::{Cells, Column, Op};
 use crate::stats::Summary;
@@ -63,7 +63,8 @@ impl Rows {
             Entry::Vacant(entry) => {
                 entry.insert((line, summary.seconds));
                 let (flags, source) = (row.flags.to_owned(), row.source.to_owned());
-                self.records.push(Record { op, summary, flags, source });
+                let route = Route::of(row.route.map(str::to_owned));
+                self.records.push(Record { op, summary, route, flags, source });
                 Ok(())
             }
             Entry::Occupied(entry) if entry.get().1 == summary.seconds => Ok(()),
@@ -83,6 +84,7 @@ struct Row<'a> {
     low: Option<Seconds>,
     high: Option<Seconds>,
     samples: Option<u64>,
+    route: [&'a str; 3],
     flags: &'a str,
     source: &'a str,
 }
@@ -107,6 +109,9 @@ impl<'a> Row<'a> {
                 TableColumn::SecondsLow => row.low = time(text).map_err(faulty)?,
                 TableColumn::SecondsHigh => row.high = time(text).map_err(faulty)?,
                 TableColumn::Samples => row.samples = count(text).map_err(faulty)?,
+                TableColumn::Algorithm => row.route[0] = text,
+                TableColumn::Protocol => row.route[1] = text,
+                TableColumn::Transport => row.route[2] = text,
                 TableColumn::Flags => row.flags = text,
                 TableColumn::Source => row.source = text,
             }

@@ -75,7 +75,9 @@ impl Table {
     }
 
     fn render(&self) -> io::Result<Vec<u8>> {
-        let columns: Vec<_> = TableColumn::all().collect();
+        let has_routes = self.records.iter().any(|record| !record.route.is_empty());
+        let columns: Vec<_> =
+            TableColumn::all().filter(|column| has_routes || !TableColumn::ROUTE.contains(column)).collect();
         let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
         let above = header::render(self)? + &names.join(",") + "\n";
         let mut rows = WriterBuilder::new().quote_style(self.quote_style()).from_writer(above.into_bytes());
@@ -101,7 +103,13 @@ impl Table {
     /// Only what must be is quoted; but csv does not know that blanks at the ends of a field must.
     fn quote_style(&self) -> QuoteStyle {
         let padded = |text: &str| text.trim() != text;
-        match self.records.iter().any(|record| padded(&record.flags) || padded(&record.source)) {
+        let texts = |record: &Record| {
+            let Record { route, flags, source, .. } = record;
+            [&route.algorithm, &route.protocol, &route.transport, flags, source]
+                .into_iter()
+                .any(|text| padded(text))
+        };
+        match self.records.iter().any(texts) {
             true => QuoteStyle::NonNumeric,
             false => QuoteStyle::Necessary,
         }
@@ -135,6 +143,9 @@ fn push_field(text: &mut String, record: &Record, cells: &Cells, column: TableCo
         TableColumn::SecondsLow => push_time(text, summary.interval.map(|(low, _)| low.get())),
         TableColumn::SecondsHigh => push_time(text, summary.interval.map(|(_, high)| high.get())),
         TableColumn::Samples => push_count(text, summary.samples),
+        TableColumn::Algorithm => text.push_str(&record.route.algorithm),
+        TableColumn::Protocol => text.push_str(&record.route.protocol),
+        TableColumn::Transport => text.push_str(&record.route.transport),
         TableColumn::Flags => text.push_str(&record.flags),
         TableColumn::Source => text.push_str(&record.source),
     }

@@ -11,6 +11,7 @@ mod attention;
 mod elements;
 mod exchange;
 mod hub;
+mod log;
 mod management;
 mod nccl;
 mod products;

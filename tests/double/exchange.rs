@@ -16,6 +16,10 @@ pub struct Comm {
     pub id: u64,
     pub size: u64,
     pub index: u64,
+    /// Whether some of its ranks share a node.
+    pub inside: bool,
+    /// Whether they stand on several nodes.
+    pub between: bool,
 }
 
 /// An exchange as it was queued.
@@ -171,9 +175,14 @@ impl Request {
         }
     }
 
+    /// Bytes of the elements that the call counts.
+    pub fn bytes(&self) -> u64 {
+        self.count * size_of(self.dtype)
+    }
+
     /// Bytes in the sense of nccl-tests, and how often they pass a link.
     fn volume(&self) -> (f64, f64) {
-        let bytes = (self.count * size_of(self.dtype)) as f64;
+        let bytes = self.bytes() as f64;
         match self.kind {
             0 => (bytes, 2.0),
             1 | 2 => (bytes * self.comm.size as f64, 1.0),
@@ -197,7 +206,7 @@ impl Request {
             };
         }
         let (bytes, factor) = self.volume();
-        let Comm { id: comm, size, index } = self.comm;
+        let Comm { id: comm, size, index, .. } = self.comm;
         let (now, slow) = (state.now, state.number("slow").unwrap_or(0));
         Coming { comm, size, index, key: self.key(), times, now, slow, bytes, factor, content: content.data }
     }

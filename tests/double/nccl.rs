@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::exchange::{Comm, GROUP, Hub, Request};
 use crate::hub::{self, Coming, Packet, SPLIT};
+use crate::log;
 use crate::state::{Item, Node, with};
 
 const SYSTEM_ERROR: c_int = 2;
@@ -19,6 +20,7 @@ static ABORTED: AtomicBool = AtomicBool::new(false);
 /// Queues an exchange, or makes it a node of a graph.
 fn queue(mut request: Request) -> c_int {
     with(|state| {
+        log::tell(state, &request);
         if let Some(nodes) = &mut state.captured {
             request.is_replay = true;
             nodes.push(Node::Exchange(request));
@@ -49,7 +51,7 @@ fn wait_for(hub: &mut Hub, coming: &Coming) -> Option<Packet> {
 }
 
 fn plain(comm: Comm, key: u8, now: f64, content: Vec<u8>) -> Coming {
-    let Comm { id: comm, size, index } = comm;
+    let Comm { id: comm, size, index, .. } = comm;
     Coming { comm, size, index, key: vec![key], times: 1, now, slow: 0, bytes: 0.0, factor: 0.0, content }
 }
 
@@ -104,10 +106,14 @@ pub unsafe extern "C" fn ncclCommInitRank(
         let node = std::env::var("NCCL_HOSTID").unwrap_or_default();
         Packet::default().put_bytes(node.as_bytes()).send(&stream).unwrap();
         let mut hub = Hub::new(stream);
-        let comm = Comm { id: 0, size: size as u64, index: rank as u64 };
-        if wait_for(&mut hub, &plain(comm, INIT, state.now, Vec::new())).is_none() {
+        let (size, index) = (size as u64, rank as u64);
+        let mut comm = Comm { id: 0, size, index, inside: false, between: false };
+        let Some(mut answer) = wait_for(&mut hub, &plain(comm, INIT, state.now, node.into_bytes())) else {
             return REMOTE_ERROR;
-        }
+        };
+        let [_, _, count] = std::array::from_fn(|_| answer.number());
+        let nodes: Vec<Vec<u8>> = (0..count).map(|_| answer.bytes()).collect();
+        (comm.inside, comm.between) = log::links(&nodes);
         state.hub = Some(hub);
         *out = Box::into_raw(Box::new(comm));
         0
@@ -124,22 +130,26 @@ pub unsafe extern "C" fn ncclCommSplit(
 ) -> c_int {
     with(|state| {
         let mut hub = state.hub.take().expect("a split without a hub");
-        let own = Packet::default().put(color as u64).put(key as u64).data;
+        let node = std::env::var("NCCL_HOSTID").unwrap_or_default();
+        let own = Packet::default().put(color as u64).put(key as u64).put_bytes(node.as_bytes()).data;
         let answer = wait_for(&mut hub, &plain(*comm, SPLIT, state.now, own));
         state.hub = Some(hub);
         let Some(mut answer) = answer else { return REMOTE_ERROR };
         state.now = f64::from_bits(answer.number());
         let (id, count) = (answer.number(), answer.number());
-        let all: Vec<(u64, u64)> = (0..count)
+        let all: Vec<(u64, Vec<u8>)> = (0..count)
             .map(|_| {
                 let mut packet = Packet::new(answer.bytes());
-                (packet.number(), packet.number())
+                let [color, _] = std::array::from_fn(|_| packet.number());
+                (color, packet.bytes())
             })
             .collect();
         *out = std::ptr::null_mut();
         if color >= 0 {
-            let size = all.iter().filter(|(other, _)| *other == color as u64).count() as u64;
-            *out = Box::into_raw(Box::new(Comm { id, size, index: key as u64 }));
+            let nodes = all.into_iter().filter(|(other, _)| *other == color as u64).map(|(_, node)| node);
+            let nodes: Vec<Vec<u8>> = nodes.collect();
+            let ((inside, between), size) = (log::links(&nodes), nodes.len() as u64);
+            *out = Box::into_raw(Box::new(Comm { id, size, index: key as u64, inside, between }));
         }
         0
     })

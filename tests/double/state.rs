@@ -54,6 +54,8 @@ pub struct State {
     pub queue: VecDeque<Item>,
     /// The way to the other ranks.
     pub hub: Option<Hub>,
+    /// Groups whose ranks have been connected.
+    pub connected: Vec<u64>,
     /// The error that every call gives from now on; 0 for none.
     pub broken: Code,
     /// Whether something runs for ever.
@@ -98,6 +100,7 @@ impl State {
             captured: None,
             queue: VecDeque::new(),
             hub: None,
+            connected: Vec::new(),
             broken: SUCCESS,
             endless: false,
             dying: false,

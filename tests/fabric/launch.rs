@@ -67,6 +67,7 @@ fn ops() -> String {
             text += &format!("collective,{kind},bf16,{},{ranks},{nodes},1\n", 1 << 24);
         }
     }
+    text += "collective,all_reduce,f32,4194304,8,2,1\ncollective,all_to_all,f32,4194304,4,1,1\n";
     text + "p2p,send,,1024,2,1,1\np2p,send,,1024,2,2,1\ncollective,all_reduce,bf16,4096,16,2,1\n"
 }
 

@@ -10,7 +10,7 @@ mod launch;
 use std::collections::BTreeSet;
 
 use gettime::op::{CollectiveKind, Op};
-use gettime::table::Table;
+use gettime::table::{Route, Table};
 
 use launch::{Launcher, Ranks};
 
@@ -35,6 +35,31 @@ fn exchange(ranks: u64, nodes: u64, bytes: f64) -> f64 {
     3e-6 * ranks as f64 + bytes / 1e11 * if nodes > 1 { 4.0 } else { 1.0 }
 }
 
+/// What the double's log tells of an op, in the words of a table.
+fn route(op: &Op) -> Route {
+    let names = |[algorithm, protocol, transport]: [&str; 3]| {
+        Route::of([algorithm, protocol, transport].map(str::to_owned))
+    };
+    match op {
+        Op::Collective(op) => {
+            let transport = match (op.ranks > op.nodes, op.nodes > 1) {
+                (true, true) => "p2p+net/ib/gdrdma",
+                (true, false) => "p2p",
+                _ => "net/ib/gdrdma",
+            };
+            // of these two NCCL counts the bytes of a part
+            let is_part = matches!(op.kind, CollectiveKind::AllGather | CollectiveKind::ReduceScatter);
+            match if is_part { op.bytes / op.ranks } else { op.bytes } {
+                _ if op.kind == CollectiveKind::AllToAll => names(["", "", transport]),
+                ..=65_536 => names(["tree", "ll", transport]),
+                _ => names(["ring", "simple", transport]),
+            }
+        }
+        Op::P2p(op) => names(["", "", if op.link.nodes() > 1 { "net/ib/gdrdma" } else { "p2p" }]),
+        _ => Route::default(),
+    }
+}
+
 fn follows_the_law(table: &Table) {
     for record in &table.records {
         let is_exchange = matches!(record.op, Op::Collective(_) | Op::P2p(_));
@@ -42,6 +67,7 @@ fn follows_the_law(table: &Table) {
         assert!((ratio - 1.0).abs() < 1e-5, "{}: {ratio}", record.op);
         assert_eq!(record.source, if is_exchange { "nccl" } else { "gettime-cuda" });
         assert_eq!(is_exchange, record.flags.contains("pipelined="), "{}", record.flags);
+        assert_eq!(record.route, route(&record.op), "{}", record.op);
     }
 }
 

@@ -27,7 +27,9 @@ use self::stragglers::Stragglers;
 use super::{Backend, Case, Clock, MeasureError};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
+use crate::nccl_log::Told;
 use crate::op::Op;
+use crate::table::Route;
 use crate::units::Seconds;
 use crate::world::meeting::{Met, Peer};
 use crate::world::watch::Trouble;
@@ -267,7 +269,12 @@ impl Backend for Fabric<'_> {
         }
         if !self.known.contains_key(op) {
             let words = self.other_ways(op)?;
-            self.known.insert(*op, words);
+            let told = |told: Told, report: &Report| match report {
+                Report::Told(other) => told.and(*other),
+                _ => told,
+            };
+            let route = Route::of(reports.iter().fold(Told::default(), told).names());
+            self.known.insert(*op, format!("{words} {}", route.words()).trim_end().to_owned());
         }
         Ok(Box::new(Together { op: *op, fabric: self }))
     }

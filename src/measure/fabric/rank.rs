@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::order::{Mode, Order, WORDS};
+use crate::nccl_log::Told;
 use crate::op::Op;
 use crate::world::watch::Trouble;
 
@@ -31,9 +32,9 @@ pub(in crate::measure) trait Engine {
     /// Every rank's numbers, in the order of ranks.
     fn gather(&mut self, own: [f64; NUMBERS]) -> Result<Vec<[f64; NUMBERS]>, Trouble>;
 
-    /// Makes the op ready, runs it once, and compares its result. A rank outside of the group has nothing to
-    /// compare.
-    fn prepare(&mut self, op: &Op) -> Result<Result<(), Wrong>, Trouble>;
+    /// Makes the op ready, runs it once, compares its result, and returns what was told of how it ran. A rank outside
+    /// of the group has nothing to compare, and nothing to tell.
+    fn prepare(&mut self, op: &Op) -> Result<Result<Told, Wrong>, Trouble>;
 
     /// Seconds of one run on this rank; none outside of the group.
     fn time(&mut self, mode: Mode, runs: u64) -> Result<Option<f64>, Trouble>;
@@ -82,6 +83,8 @@ pub(in crate::measure) enum Report {
     Seconds(f64),
     /// A wrong result.
     Wrong(Wrong),
+    /// How a right one came about.
+    Told(Told),
 }
 
 impl Report {
@@ -90,6 +93,10 @@ impl Report {
             Report::Nothing => [0.0; NUMBERS],
             Report::Seconds(seconds) => [1.0, seconds, 0.0, 0.0],
             Report::Wrong(Wrong { place, expected, got }) => [2.0, place as f64, expected, got],
+            Report::Told(Told { algorithm, protocol, transports }) => {
+                let number = |number: Option<usize>| number.map_or(-1.0, |number| number as f64);
+                [3.0, number(algorithm), number(protocol), f64::from(transports)]
+            }
         }
     }
 
@@ -97,6 +104,11 @@ impl Report {
         match numbers {
             [1.0, seconds, ..] => Report::Seconds(seconds),
             [2.0, place, expected, got] => Report::Wrong(Wrong { place: place as usize, expected, got }),
+            [3.0, algorithm, protocol, transports] => {
+                let number = |number: f64| (number >= 0.0).then_some(number as usize);
+                let (algorithm, protocol) = (number(algorithm), number(protocol));
+                Report::Told(Told { algorithm, protocol, transports: transports as u32 })
+            }
             _ => Report::Nothing,
         }
     }
@@ -120,7 +132,7 @@ pub(in crate::measure) fn serve(
             Order::End => return Ok(()),
             Order::Wait => continue,
             Order::Prepare(op) => match engine.prepare(&op)? {
-                Ok(()) => Report::Nothing,
+                Ok(told) => Report::Told(told),
                 Err(wrong) => Report::Wrong(wrong),
             },
             Order::Time(mode, runs) => engine.time(mode, runs)?.map_or(Report::Nothing, Report::Seconds),

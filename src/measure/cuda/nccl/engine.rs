@@ -1,29 +1,30 @@
-//! One rank of a run on its GPU: buffers, groups, and the three ways of timing.
+//! One rank of a run on its GPU: buffers, groups, and what it does of an order.
+
+mod timing;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::comm::{Comm, Registry};
+use super::log::{Log, function};
 use super::result::{compare, first_sent};
 use crate::dtype::Dtype;
 use crate::measure::cuda::arena::{Arena, Part, Zone, copies};
 use crate::measure::cuda::gpu::{self, Gpu, Shared};
 use crate::measure::cuda::library;
 use crate::measure::cuda::memory::Buffer;
-use crate::measure::cuda::stream::{Event, Graph};
+use crate::measure::cuda::stream::Event;
 use crate::measure::cuda::switch::Switch;
 use crate::measure::cuda::trouble::Trouble as DeviceTrouble;
 use crate::measure::exchange::Shape;
 use crate::measure::fabric::{Engine, Mode, NUMBERS, Steps, WORDS, Wrong, members, wanted};
+use crate::nccl_log::Told;
 use crate::op::Op;
 use crate::world::meeting::Peer;
 use crate::world::watch::Trouble;
 
 /// Copies of an op's buffers at most.
 const MOST_COPIES: u64 = 64;
-
-/// How often a graph is replayed; the middle one counts.
-const REPLAYS: usize = 3;
 
 /// How often NCCL is asked whether it still works.
 const POLL: Duration = Duration::from_millis(1);
@@ -63,6 +64,8 @@ pub(super) struct Nccl {
     /// Words of an order, this rank's numbers, everybody's, and two for the barrier.
     control: [Buffer; 4],
     arena: Arena,
+    /// NCCL's log, where this rank reads it.
+    log: Option<Log>,
     world: Comm,
     gpu: Shared,
 }
@@ -78,7 +81,7 @@ impl Nccl {
         rank: u64,
         id: &[u8],
         registry: &Registry,
-        seed: u64,
+        (seed, log): (u64, Option<Log>),
         steps: Steps,
     ) -> Result<Nccl, Trouble> {
         let refused = |text: String| Trouble { text, is_echo: false };
@@ -115,6 +118,7 @@ impl Nccl {
             switch: Switch::new().map_err(own)?,
             control,
             arena: Arena::new(&gpu, seed),
+            log,
             world,
             gpu,
         })
@@ -136,6 +140,10 @@ impl Nccl {
             }
         }
         Ok(())
+    }
+
+    fn told(&mut self, group: Option<(u64, u64)>, function: Option<&str>) -> Told {
+        self.log.as_mut().map_or_else(Told::default, |log| log.told(group, function))
     }
 
     fn comm(&self, group: (u64, u64)) -> Option<&Comm> {
@@ -162,68 +170,6 @@ impl Nccl {
         };
         self.groups.insert(group, standing);
         Ok(())
-    }
-
-    /// Queues one run on the next copy of the buffers.
-    fn queue(&mut self) -> Result<(), Trouble> {
-        let Some(task) = &self.task else { return Ok(()) };
-        let Some(comm) = self.comm(task.group) else { return Ok(()) };
-        let (from, to) = task.buffers;
-        let (from, to) = (from + task.sent.at(self.turn), to + task.received.at(self.turn));
-        comm.queue(&task.shape, task.dtype, from, to)?;
-        self.steps.enter();
-        self.turn += 1;
-        Ok(())
-    }
-
-    /// Queues `queue` behind a closed switch and a barrier of the group, opens it, and waits.
-    fn behind_barrier(
-        &mut self,
-        group: (u64, u64),
-        queue: impl FnOnce(&mut Self) -> Result<(), Trouble>,
-    ) -> Result<f64, Trouble> {
-        self.switch.hold(&self.gpu).map_err(own)?;
-        let barrier = self.control[3].address();
-        let queued = match self.comm(group) {
-            Some(comm) => comm.queue_barrier(barrier, barrier + 256),
-            None => Ok(()),
-        };
-        self.steps.enter();
-        let queued = queued.and_then(|()| queue(self));
-        self.switch.open();
-        queued?;
-        let done = Event::new(&self.gpu).map_err(own)?;
-        done.record().map_err(own)?;
-        self.finish(&done)?;
-        self.stop.seconds_since(&self.start).map_err(own)
-    }
-
-    /// Seconds of so many runs between two events.
-    fn runs(&mut self, group: (u64, u64), runs: u64) -> Result<f64, Trouble> {
-        self.behind_barrier(group, |rank| {
-            rank.start.record().map_err(own)?;
-            (0..runs).try_for_each(|_| rank.queue())?;
-            rank.stop.record().map_err(own)
-        })
-    }
-
-    /// The same in a graph.
-    fn graph(&mut self, group: (u64, u64), runs: u64) -> Result<f64, Trouble> {
-        let mut queued = Ok(());
-        let gpu = Shared::clone(&self.gpu);
-        let graph = Graph::capture(&gpu, || {
-            self.start.record_in_graph()?;
-            queued = (0..runs).try_for_each(|_| self.queue());
-            self.stop.record_in_graph()
-        });
-        queued?;
-        let graph = graph.map_err(own)?;
-        let mut seconds = Vec::with_capacity(REPLAYS);
-        for _ in 0..REPLAYS {
-            seconds.push(self.behind_barrier(group, |_| graph.launch().map_err(own))?);
-        }
-        seconds.sort_by(f64::total_cmp);
-        Ok(seconds[REPLAYS / 2])
     }
 }
 
@@ -258,13 +204,16 @@ impl Engine for Nccl {
         Ok(numbers.as_chunks::<NUMBERS>().0.to_vec())
     }
 
-    fn prepare(&mut self, op: &Op) -> Result<Result<(), Wrong>, Trouble> {
+    fn prepare(&mut self, op: &Op) -> Result<Result<Told, Wrong>, Trouble> {
         self.task = None;
-        let Some(group) = wanted(op) else { return Ok(Ok(())) };
+        let outside = Ok(Ok(Told::default()));
+        let Some(group) = wanted(op) else { return outside };
+        // what has been said until now is of orders, which all ranks exchange
+        self.told(None, None);
         self.join(group)?;
-        let Some(rank) = self.comm(group).map(|comm| comm.rank) else { return Ok(Ok(())) };
+        let Some(rank) = self.comm(group).map(|comm| comm.rank) else { return outside };
         let dtype = op.dtype().unwrap_or(Dtype::Bf16);
-        let Some(shape) = Shape::of(op, dtype.bytes()) else { return Ok(Ok(())) };
+        let Some(shape) = Shape::of(op, dtype.bytes()) else { return outside };
         let [sent, received] = [shape.sent(), shape.received()].map(|count| count as u64 * dtype.bytes());
         let room = (self.gpu.free_bytes() + self.arena.bytes()) / 4;
         let turns = copies(sent + received, 3 * self.gpu.facts.l2_bytes, MOST_COPIES, room);
@@ -280,12 +229,12 @@ impl Engine for Nccl {
         self.queue()?;
         self.stop.record().map_err(own)?;
         self.finish(&self.stop)?;
+        let known = if matches!(self.groups.get(&group), Some(Standing::World)) { None } else { Some(group) };
+        let told = self.told(known, function(shape.pattern));
         // the same buffers as above: they are there
         let buffers = self.arena.held().ok_or_else(|| own(DeviceTrouble::Lost))?;
-        match &self.task {
-            Some(task) => compare(&task.shape, task.dtype, rank, (buffers, task.received.at(0))).map_err(own),
-            None => Ok(Ok(())),
-        }
+        let compared = compare(&shape, dtype, rank, (buffers, received.at(0))).map_err(own)?;
+        Ok(compared.map(|()| told))
     }
 
     fn time(&mut self, mode: Mode, runs: u64) -> Result<Option<f64>, Trouble> {

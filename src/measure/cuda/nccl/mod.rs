@@ -2,14 +2,18 @@
 
 mod comm;
 mod engine;
+mod log;
 mod result;
 mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::log::listen;
+
 use self::comm::Registry;
 use self::engine::Nccl;
+use self::log::Log;
 use super::settings::Unavailable;
 use crate::dtype::Dtype;
 use crate::measure::fabric::{Engine, Kind, Make, Run};
@@ -59,13 +63,15 @@ pub fn start(world: &World, met: Met, deadline: Duration, seed: u64) -> Run {
     let own: Vec<u64> = met.roster.iter().filter(is_own).map(|peer| peer.rank).collect();
     let make = |rank: u64| {
         let (roster, key, registry) = (met.roster.clone(), met.key.clone(), registry.clone());
+        // the ranks of a process have one log, which one of them reads
+        let log = (own.first() == Some(&rank)).then(Log::default);
         let make: Make = Box::new(move |steps| {
-            let engine = Nccl::open(roster, rank, &key, &registry, seed, steps)?;
+            let engine = Nccl::open(roster, rank, &key, &registry, (seed, log), steps)?;
             Ok(Box::new(engine) as Box<dyn Engine>)
         });
         (rank, make)
     };
-    let ranks = own.into_iter().map(make).collect();
+    let ranks = own.iter().map(|rank| make(*rank)).collect();
     let abort = registry.clone();
     Run::start(kind, met, ranks, Arc::new(move || abort.abort()), deadline)
 }
