@@ -32,6 +32,10 @@ pub(super) fn summary(table: &Table, outcome: &Outcome, cli: &Cli) -> anyhow::Re
         let lines = report::wrapped(&error.to_string(), "            ");
         writeln!(out, "{}", if i == 0 { lines.replacen("   ", "fit", 1) } else { lines })?;
     }
+    let bandwidths = report::bandwidths(table);
+    if !bandwidths.is_empty() {
+        write!(out, "\n{bandwidths}")?;
+    }
     out.push('\n');
     out += &plans(table, &name, table.cluster.gpus.unwrap_or(cli.gpus))?;
     writeln!(out, "\nnext        evaluate --table {name}")?;

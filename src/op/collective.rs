@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::cells::{Cells, Column, OpError, Reader};
 use crate::dtype::Dtype;
+use crate::units::Seconds;
 
 /// What a collective does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,16 @@ impl Collective {
             CollectiveKind::Broadcast if self.ranks == 1 => 0.0,
             CollectiveKind::Broadcast => 1.0,
         }
+    }
+
+    /// Bytes per second as nccl-tests' `algbw`: the message over the time.
+    pub fn algorithm_bandwidth(&self, seconds: Seconds) -> f64 {
+        self.bytes as f64 / seconds.get()
+    }
+
+    /// Bytes per second as nccl-tests' `busbw`: what a ring sends over each of its links.
+    pub fn bus_bandwidth(&self, seconds: Seconds) -> f64 {
+        self.traffic_factor() * self.algorithm_bandwidth(seconds)
     }
 
     /// Steps of the ring, each of which costs one latency: 2(p−1) for all_reduce, p−1 for the others.

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod artifacts;
+mod bandwidth;
 mod breakdown;
 mod checks;
 mod compare;
@@ -28,6 +29,7 @@ mod validate;
 
 pub use accuracy::{accuracy, accuracy_json};
 pub use artifacts::artifacts;
+pub use bandwidth::bandwidths;
 pub use checks::{checks, checks_json};
 pub use compare::{compare, compare_json};
 pub use comparison::{comparison, comparison_json, nodes, nodes_json};
