@@ -73,7 +73,9 @@ fn a_wrong_result_is_one_of_a_rank() {
     let ended = small((2, "garbles=20"), "50s").run("wrong");
     let errors = ended.errors(0);
     assert!(errors.contains("gave a wrong result at element ") && errors.contains("of rank 2 ("), "{errors}");
-    assert!(ended.outputs.iter().all(|output| output.status.code() == Some(1)));
+    for (rank, output) in ended.outputs.iter().enumerate() {
+        assert_eq!(output.status.code(), Some(1), "rank {rank}: {}", ended.errors(rank));
+    }
 }
 
 #[test]

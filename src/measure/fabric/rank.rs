@@ -117,7 +117,10 @@ impl Report {
 /// The leader's side of a rank: where its orders come from and its reports go.
 pub(in crate::measure) type Desk = (Receiver<Order>, Sender<Vec<Report>>);
 
-/// Does what the leader orders until it orders the end, or is gone.
+/// Does what the leader orders until it orders the end.
+///
+/// # Errors
+/// What the engine could not do, or that the leader is gone.
 pub(in crate::measure) fn serve(
     engine: &mut dyn Engine,
     steps: &Steps,
@@ -125,7 +128,12 @@ pub(in crate::measure) fn serve(
 ) -> Result<(), Trouble> {
     loop {
         steps.next();
-        let own = desk.map(|(orders, _)| orders.recv().unwrap_or(Order::End));
+        // a leader that is gone has failed and tells why: who heard of an end from here would believe that all is well
+        let own = match desk.map(|(orders, _)| orders.recv()) {
+            Some(Err(_)) => return Err(Trouble { text: "its leader gave up".to_owned(), is_echo: true }),
+            Some(Ok(order)) => Some(order),
+            None => None,
+        };
         let mut words = own.unwrap_or(Order::End).encode();
         engine.broadcast(&mut words)?;
         let report = match Order::decode(&words) {
