@@ -66,16 +66,21 @@ impl Roofline {
         &self.sheet
     }
 
-    fn link(&self, link: Link) -> LinkSpec {
+    fn link(&self, link: Link) -> Option<LinkSpec> {
         match link {
-            Link::IntraNode => self.sheet.intra_node,
-            Link::InterNode => self.sheet.inter_node,
+            Link::IntraNode => Some(self.sheet.intra_node),
+            Link::InterNode => Some(self.sheet.inter_node),
+            Link::DeviceToDevice | Link::HostToDevice | Link::DeviceToHost => None,
         }
     }
 
-    fn send(&self, op: &P2p) -> f64 {
-        let link = self.link(op.link);
-        op.bytes as f64 / link.bandwidth_bytes_per_s + link.latency_seconds
+    fn send(&self, op: &P2p) -> Result<f64, CostError> {
+        let link = self.link(op.link).ok_or_else(|| CostError::Missing {
+            source_name: format!("the data sheet {}", self.sheet.name),
+            missing: op.link.kind().to_owned(),
+            op: Op::P2p(*op),
+        })?;
+        Ok(op.bytes as f64 / link.bandwidth_bytes_per_s + link.latency_seconds)
     }
 
     /// A ring, cut into as many channels as the group has GPUs on a node, so that every network card carries
@@ -119,7 +124,7 @@ impl Cost for Roofline {
                 transfer.max(op.flops() as f64 / peak) + sheet.launch_latency_seconds
             }
             Op::Kernel(_) => transfer + sheet.launch_latency_seconds,
-            Op::P2p(op) => self.send(op),
+            Op::P2p(op) => self.send(op)?,
             Op::Collective(op) => self.collective(op),
         };
         let seconds = Seconds::new(seconds).map_err(|_| CostError::NotFinite {

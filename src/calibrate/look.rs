@@ -5,7 +5,7 @@ use crate::dtype::Dtype;
 use crate::grid::Speed;
 use crate::measure::campaign::{self, Limits};
 use crate::measure::{Backend, MeasureError};
-use crate::op::{Attention, Collective, CollectiveKind, Gemm, Kernel, KernelKind, Op};
+use crate::op::{Attention, Collective, CollectiveKind, Gemm, Kernel, KernelKind, Link, Op, P2p};
 use crate::table::Record;
 use crate::units::Seconds;
 
@@ -34,11 +34,12 @@ pub(super) fn first_look(
     let there = |op: Op| nearest(backend.ops(), op);
     let (gemm, large_gemm) = (there(product(512)), there(product(4096)));
     let (tiny, copy) = (there(copy(1, 64)), there(copy(4096, 4096)));
-    let (small, large) = (there(reduce(256)), there(reduce(1 << 20)));
-    let mut ops = vec![gemm, copy, tiny];
-    if order.gpus > 1 {
-        ops.extend([small, large]);
-    }
+    // one device has its host to exchange with
+    let meets = order.gpus > 1;
+    let fetch = |bytes| Op::P2p(P2p { bytes, link: Link::HostToDevice });
+    let exchange = |bytes| there(if meets { reduce(bytes) } else { fetch(bytes) });
+    let (small, large) = (exchange(256), exchange(1 << 20));
+    let mut ops = vec![gemm, copy, tiny, small, large];
     let limits = Limits {
         budget: order.budget.mul_f64(FIRST_LOOK),
         passes: 1,
@@ -85,7 +86,7 @@ pub(super) fn first_look(
     Ok(Speed {
         flops_per_s: rate(&large_gemm, large_gemm.flops(), rate(&gemm, gemm.flops(), 1e10)),
         bytes_per_s: rate(&copy, copy.bytes(), if moved > 0.0 { moved } else { 1e9 }),
-        exchange_bytes_per_s: 2.0 * ranks as f64 * large.bytes() as f64 / exchange,
+        exchange_bytes_per_s: if meets { 2.0 * ranks as f64 } else { 1.0 } * large.bytes() as f64 / exchange,
         rank_latency_seconds: latency / ranks as f64,
         case_seconds: case.min(order.most_case_seconds),
         attention_seconds,

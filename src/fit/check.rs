@@ -88,7 +88,7 @@ impl Group {
             Op::Kernel(op) => (Some(op.kind.name()), Some(op.dtype)),
             Op::Attention(op) => (None, Some(op.dtype)),
             Op::Collective(op) => (Some(op.kind.name()), Some(op.dtype)),
-            Op::P2p(_) => (Some("send"), None),
+            Op::P2p(op) => (Some(op.link.kind()), None),
         };
         Group { family: op.family(), kind, dtype }
     }

@@ -79,6 +79,7 @@ impl fmt::Display for Key {
             Key::Collective(kind, nodes) => write!(f, "{} on {nodes} nodes", kind.name()),
             Key::P2p(Link::IntraNode) => f.write_str("send within a node"),
             Key::P2p(Link::InterNode) => f.write_str("send between nodes"),
+            Key::P2p(link) => f.write_str(link.kind()),
         }
     }
 }

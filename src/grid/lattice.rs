@@ -50,7 +50,9 @@ fn of_family(family: Family, bounds: &Bounds) -> Vec<Op> {
         Family::P2p => {
             let inside = (bounds.gpus.min(bounds.gpus_per_node) > 1).then_some(Link::IntraNode);
             let between = (bounds.gpus > bounds.gpus_per_node).then_some(Link::InterNode);
-            for link in [inside, between].into_iter().flatten() {
+            let beside = inside.and(Some(Link::DeviceToDevice));
+            let host = [Some(Link::HostToDevice), Some(Link::DeviceToHost)];
+            for link in [inside, between, beside].into_iter().chain(host).flatten() {
                 ops.extend(message_sizes().map(|bytes| Op::P2p(P2p { bytes, link })));
             }
         }

@@ -43,8 +43,8 @@ impl Shape {
             Op::Collective(op) => {
                 Some(Shape::new(Pattern::Collective(op.kind), op.bytes.div_ceil(size), op.ranks))
             }
-            Op::P2p(op) => Some(Shape::new(Pattern::Send, op.bytes.div_ceil(size), 2)),
-            Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) => None,
+            Op::P2p(op) if !op.link.is_copy() => Some(Shape::new(Pattern::Send, op.bytes.div_ceil(size), 2)),
+            Op::P2p(_) | Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) => None,
         }
     }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use gettime::dtype::Dtype;
-use gettime::op::{KernelKind, Op};
+use gettime::op::{KernelKind, Link, Op};
 
-use crate::run::{Run, all_have, build, follows_the_law, whole};
+use crate::run::{Run, all_have, build, follows_the_law, law, whole};
 
 #[test]
 fn times_are_those_of_the_law() {
@@ -55,6 +55,37 @@ fn the_ops_of_one_plan() {
     let run = Run::new(whole(), "for", "", &["--for", "helix"]);
     follows_the_law(&run.records());
     assert!(run.errors().contains(" for 1 plans"));
+}
+
+#[test]
+fn one_device_copies_from_and_to_its_host() {
+    let table = Run::new(whole(), "host", "", &["--ops=p2p", "--budget=8s"]).records();
+    follows_the_law(&table);
+    assert!(all_have(&table, "pinned"));
+    let over = |link| {
+        table.records.iter().filter(|row| matches!(row.op, Op::P2p(copy) if copy.link == link)).count()
+    };
+    assert!(over(Link::HostToDevice) > 5 && over(Link::DeviceToHost) > 5);
+    assert_eq!(over(Link::DeviceToDevice), 0);
+}
+
+/// Copies are the driver's, and sends NCCL's, with times of their own.
+#[test]
+fn two_devices_copy_to_each_other() {
+    for (name, faults, way) in [("beside", "gpus=2", "path=direct"), ("apart", "gpus=2 apart", "path=host")] {
+        let table = Run::new(whole(), name, faults, &["--gpus=2", "--ops=p2p", "--budget=8s"]).records();
+        let rows =
+            |link| table.records.iter().filter(move |row| matches!(row.op, Op::P2p(p) if p.link == link));
+        for row in rows(Link::DeviceToDevice) {
+            assert!((row.summary.seconds.get() / law(&row.op) - 1.0).abs() < 1e-6, "{}", row.op);
+            assert_eq!(
+                (row.source.as_str(), row.flags.split(' ').any(|word| word == way)),
+                ("gettime-cuda", true)
+            );
+        }
+        assert!(rows(Link::DeviceToDevice).count() > 5);
+        assert!(rows(Link::IntraNode).count() > 5 && rows(Link::IntraNode).all(|row| row.source == "nccl"));
+    }
 }
 
 #[test]

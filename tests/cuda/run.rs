@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use gettime::op::{KernelKind, Op};
+use gettime::op::{KernelKind, Link, Op};
 use gettime::table::Table;
 
 pub use crate::driver::{build, whole};
@@ -23,7 +23,10 @@ impl Run {
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_calibrate"));
         command.env("LD_LIBRARY_PATH", double).env("GETTIME_DOUBLE", faults);
-        command.args(["--gpus", "1", "--out"]).arg(&table).args(arguments);
+        if !arguments.iter().any(|argument| argument.starts_with("--gpus")) {
+            command.arg("--gpus=1");
+        }
+        command.arg("--out").arg(&table).args(arguments);
         if !arguments.iter().any(|argument| argument.starts_with("--budget")) {
             command.arg("--budget=4s");
         }
@@ -62,6 +65,8 @@ pub fn law(op: &Op) -> f64 {
         }
         Op::Kernel(kernel) => 2e-6 + (kernel.rows * kernel.cols) as f64 * 1e-12,
         Op::Attention(_) => 3e-6 + op.flops() as f64 / 400e12,
+        Op::P2p(copy) if copy.link == Link::DeviceToDevice => 5e-6 + copy.bytes as f64 * 2.5e-12,
+        Op::P2p(copy) => 1e-5 + copy.bytes as f64 * 2e-11,
         _ => panic!("{op} is not measured"),
     }
 }

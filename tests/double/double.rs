@@ -61,8 +61,8 @@ pub unsafe extern "C" fn cuGetErrorString(code: Code, out: *mut *const c_char) -
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDeviceGet(out: *mut c_int, _: c_int) -> Code {
-    *out = 0;
+pub unsafe extern "C" fn cuDeviceGet(out: *mut c_int, ordinal: c_int) -> Code {
+    *out = ordinal;
     SUCCESS
 }
 
@@ -119,6 +119,24 @@ pub extern "C" fn cuCtxSetCurrent(_: usize) -> Code {
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuCtxGetCurrent(out: *mut usize) -> Code {
+    *out = 1;
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceCanAccessPeer(out: *mut c_int, first: c_int, second: c_int) -> Code {
+    assert!(first != second);
+    *out = with(|state| c_int::from(!state.has("apart")));
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuCtxEnablePeerAccess(_: usize, _: c_uint) -> Code {
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Code {
     call(|state| {
         (*free, *total) = (state.free() as usize, state::MEMORY as usize);
@@ -145,7 +163,36 @@ pub extern "C" fn cuMemFree_v2(address: u64) -> Code {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: usize, _: usize) -> Code {
     let data = std::slice::from_raw_parts(from, bytes).to_vec();
-    call(|state| state.write(to, bytes as u64, What::Bytes(data)))
+    call(|state| match &mut state.captured {
+        Some(nodes) => {
+            nodes.push(Node::Cost(host_copy(bytes)));
+            SUCCESS
+        }
+        None => state.submit(host_copy(bytes), move |state| state.write_now(to, bytes as u64, What::Bytes(data))),
+    })
+}
+
+/// To the host 10 µs and 50 GB/s, and from it the same.
+fn host_copy(bytes: usize) -> f64 {
+    1e-5 + bytes as f64 * 2e-11
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, bytes: usize, _: usize) -> Code {
+    let to = to as usize;
+    let fetch = move |state: &mut State| {
+        let data = state.plain(from, bytes as u64);
+        std::ptr::copy_nonoverlapping(data.as_ptr(), to as *mut u8, bytes);
+        SUCCESS
+    };
+    call(|state| state.launch(host_copy(bytes), fetch))
+}
+
+/// Between devices 5 µs and 400 GB/s.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemcpyPeerAsync(to: u64, _: usize, from: u64, _: usize, bytes: usize, _: usize) -> Code {
+    let cost = 5e-6 + bytes as f64 * 2.5e-12;
+    call(|state| state.launch(cost, move |state| state.write_now(to, bytes as u64, What::Copy(from))))
 }
 
 #[unsafe(no_mangle)]
@@ -172,6 +219,11 @@ pub extern "C" fn cuMemsetD8Async(to: u64, value: u8, bytes: usize, _: usize) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemHostAlloc(out: *mut *mut c_void, bytes: usize, _: c_uint) -> Code {
     *out = Box::leak(vec![0_u64; bytes.div_ceil(8)].into_boxed_slice()).as_mut_ptr().cast();
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn cuMemFreeHost(_: usize) -> Code {
     SUCCESS
 }
 

@@ -137,7 +137,7 @@ impl State {
     }
 
     /// Runs something, now or behind what waits in the stream.
-    fn submit(&mut self, cost: f64, run: impl FnOnce(&mut State) -> Code + 'static) -> Code {
+    pub fn submit(&mut self, cost: f64, run: impl FnOnce(&mut State) -> Code + 'static) -> Code {
         if self.queue.is_empty() {
             self.now += cost;
             return run(self);
@@ -249,19 +249,30 @@ impl State {
         }
     }
 
-    /// So many bf16 numbers from `start` on, quickly where a fill wrote them.
+    /// So many bf16 numbers from `start` on.
     pub fn numbers(&self, start: u64, count: u64) -> Vec<f64> {
-        let covers = |write: &&Write| write.start <= start && start + 2 * count <= write.start + write.bytes;
+        let data = self.plain(start, 2 * count);
+        let half = |bytes: &[u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+        data.as_chunks::<2>().0.iter().map(|bytes| half(bytes).into()).collect()
+    }
+
+    /// So many bytes from `start` on, in elements of 2, quickly where a fill wrote them.
+    pub fn plain(&self, start: u64, bytes: u64) -> Vec<u8> {
+        let count = bytes.div_ceil(2);
+        let covers = |write: &&Write| write.start <= start && start + bytes <= write.start + write.bytes;
         let write = self.writes.iter().rev().find(covers).expect("read before it was written");
         if let What::Kernel(kernel) = &write.what
             && let Some((block, first, period)) = kernel.fill(start)
             && let Some(Write { what: What::Bytes(data), .. }) = self.writes.iter().find(|w| w.start == block)
         {
-            let bits = |at: usize| u32::from(u16::from_le_bytes([data[2 * at], data[2 * at + 1]])) << 16;
             let places = (first..first + count).map(|element| (element % period) as usize);
-            return places.map(|at| f32::from_bits(bits(at)).into()).collect();
+            let mut all: Vec<u8> = places.flat_map(|at| [data[2 * at], data[2 * at + 1]]).collect();
+            all.truncate(bytes as usize);
+            return all;
         }
-        (0..count).map(|element| self.number_at(start, 2, element)).collect()
+        let mut all: Vec<u8> = (0..count).flat_map(|element| self.read(start + 2 * element, 2)).collect();
+        all.truncate(bytes as usize);
+        all
     }
 
     /// Runs something that takes `cost` seconds, or makes it a node of a graph.

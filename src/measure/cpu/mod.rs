@@ -118,6 +118,10 @@ impl Backend for Cpu {
         }
     }
 
+    fn supports(&self, op: &Op) -> Result<(), String> {
+        supported(op)
+    }
+
     fn need(&self, op: &Op) -> u128 {
         let buffers = match op {
             // Routes are 8 bytes here, and the op counts 4.
@@ -197,6 +201,7 @@ fn supported(op: &Op) -> Result<(), String> {
         Op::Collective(op) if op.nodes > 1 => Err("the ranks are threads on one node".into()),
         Op::Collective(op) if op.ranks > MOST_RANKS => Err(format!("more than {MOST_RANKS} ranks")),
         Op::P2p(op) if op.link == Link::InterNode => Err("the ranks are threads on one node".into()),
+        Op::P2p(op) if op.link.is_copy() => Err("a processor has no memory beside the host's".into()),
         Op::Kernel(op) if op.kind == KernelKind::GateTopk && (op.top_k > op.cols || op.cols > 1 << 24) => {
             Err(format!("top-{} of {} experts", op.top_k, op.cols))
         }

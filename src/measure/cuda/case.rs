@@ -131,6 +131,7 @@ impl Case for Timed<'_> {
                 words.push(product.words().to_owned());
             }
             Work::Attention(fused) => words.push(fused.words().to_owned()),
+            Work::Transfer(transfer) => words.push(transfer.words().to_owned()),
             Work::Kernel(_) => {}
         }
         let mut clocks: Vec<u32> = self.states.iter().map(|state| state.mhz).collect();

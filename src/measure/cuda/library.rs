@@ -31,7 +31,7 @@ pub enum Missing {
 }
 
 /// Functions of the driver that are called, those of which there are two names left out.
-const DRIVER: [&str; 36] = [
+const DRIVER: [&str; 38] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorString",
@@ -48,9 +48,11 @@ const DRIVER: [&str; 36] = [
     "cuMemFree_v2",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoH_v2",
+    "cuMemcpyDtoHAsync_v2",
     "cuMemcpyDtoDAsync_v2",
     "cuMemsetD8Async",
     "cuMemHostAlloc",
+    "cuMemFreeHost",
     "cuMemHostGetDevicePointer_v2",
     "cuModuleLoadData",
     "cuModuleGetFunction",
@@ -102,7 +104,7 @@ pub(super) struct Library {
 }
 
 /// Whether the driver has a function.
-fn driver_has(symbol: &str) -> bool {
+pub(super) fn driver_has(symbol: &str) -> bool {
     // SAFETY: the library is there, as `find` asks first; the address is looked up and never called.
     #[allow(unsafe_code)]
     unsafe {

@@ -20,6 +20,8 @@ mod memory;
 pub mod nccl;
 mod pattern;
 mod peaks;
+mod peer;
+mod pinned;
 mod preflight;
 mod prepare;
 mod product;
@@ -28,6 +30,7 @@ mod settings;
 mod stream;
 mod switch;
 mod timer;
+mod transfer;
 mod trouble;
 mod watch;
 mod wheels;
@@ -46,6 +49,7 @@ use self::case::{MOST_LAUNCHES, Timed};
 use self::check::Unchecked;
 use self::dnn::Dnn;
 use self::gpu::{Gpu, Shared};
+use self::peer::Peer;
 use self::timer::Timer;
 use self::trouble::Trouble;
 use self::watch::Watch;
@@ -78,6 +82,8 @@ pub struct Cuda {
     plans: HashMap<Attention, Rc<Plan>>,
     /// cuDNN, or why there is none.
     dnn: Result<Rc<Dnn>, String>,
+    /// Another device, or why copies between devices have nowhere to go.
+    peer: Result<Rc<Peer>, String>,
     /// Ops whose results were right.
     checked: HashSet<Op>,
     // In the order in which they must be dropped: all before the device.
@@ -113,6 +119,7 @@ impl Cuda {
         let blas_lt = Rc::new(BlasLt::open(&gpu).map_err(unusable)?);
         let timer = Timer::new(&gpu).map_err(unusable)?;
         let dnn = Dnn::open(&gpu);
+        let peer = Peer::open(&gpu).map(Rc::new);
         let mut dtypes = vec![Dtype::Bf16, Dtype::F16, Dtype::Tf32, Dtype::F32];
         if gpu.facts.capability >= (8, 9) {
             dtypes.push(Dtype::F8E4m3);
@@ -128,6 +135,7 @@ impl Cuda {
             algorithms: HashMap::new(),
             plans: HashMap::new(),
             dnn,
+            peer,
             checked: HashSet::new(),
             timer,
             arena: Arena::new(&gpu, settings.seed),
@@ -227,6 +235,7 @@ impl Backend for Cuda {
                 self.dnn.as_ref().map_err(|reason| format!("there is no fused attention: {reason}"))?;
                 attention::supported(op)
             }
+            Op::P2p(op) if op.link.is_copy() => transfer::supported(op, self.peer.as_ref().err()),
             Op::Collective(_) | Op::P2p(_) => Err("one GPU has nobody to send to".into()),
         }
     }

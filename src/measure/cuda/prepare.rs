@@ -12,6 +12,7 @@ use super::check::Unchecked;
 use super::kernel::{self, Streaming};
 use super::product::{self, Product};
 use super::timer::{Timer, Work};
+use super::transfer::Transfer;
 use super::trouble::Trouble;
 use super::{Cache, Cuda, Policy};
 use crate::dtype::Dtype;
@@ -53,6 +54,10 @@ impl Cuda {
                 };
                 let bytes = 2 * attention::sizes(op).into_iter().sum::<u128>();
                 Work::Attention(Fused::new((dnn, plan), op, turns(bytes, bytes), zones))
+            }
+            Op::P2p(op) if op.link.is_copy() => {
+                let copies = turns(op.bytes.into(), op.bytes.into());
+                Work::Transfer(Transfer::new(&self.gpu, self.peer.as_ref().ok(), op, copies, zones)?)
             }
             Op::Collective(_) | Op::P2p(_) => return Err(Trouble::NoAlgorithm),
         };
@@ -134,6 +139,7 @@ impl Cuda {
             Work::Product(product) => product.check(&buffers, share)?,
             Work::Kernel(kernel) => kernel.check(&buffers, share)?,
             Work::Attention(fused) => fused.check(&buffers, share)?,
+            Work::Transfer(transfer) => transfer.check(&buffers)?,
         }
         Ok(Timed {
             op: *op,

@@ -10,6 +10,7 @@ use super::ptx::HARNESS;
 use super::settings::Cache;
 use super::stream::{Event, Graph};
 use super::switch::Switch;
+use super::transfer::Transfer;
 use super::trouble::Trouble;
 
 /// Launches of a graph that does nothing, and how often it is replayed.
@@ -21,6 +22,7 @@ pub(super) enum Work {
     Product(Product),
     Kernel(Streaming),
     Attention(Fused),
+    Transfer(Transfer),
 }
 
 impl Work {
@@ -30,6 +32,7 @@ impl Work {
             Work::Product(product) => product.launch(buffers, turn),
             Work::Kernel(kernel) => kernel.launch(gpu, buffers, turn),
             Work::Attention(fused) => fused.launch(buffers, turn),
+            Work::Transfer(transfer) => transfer.launch(gpu, buffers, turn),
         }
     }
 }
