@@ -4,10 +4,14 @@ use gettime::dtype::Dtype;
 use gettime::op::{Family, Op};
 use gettime::table::{Record, Table};
 
-use crate::run::{Run, all_have, law, whole};
+use crate::run::{Run, all_have, follows_the_law, law, whole};
 
 fn has(record: &Record, word: &str) -> bool {
     record.flags.split(' ').any(|known| known == word)
+}
+
+fn discarded(record: &Record) -> Option<u64> {
+    record.flags.split(' ').find_map(|word| word.strip_prefix("discarded=")?.parse().ok())
 }
 
 fn count(table: &Table, word: &str) -> usize {
@@ -18,11 +22,22 @@ fn count(table: &Table, word: &str) -> usize {
 fn clocks_held_down_are_flagged() {
     let always = Run::new(whole(), "always", "throttled=1", &[]).records();
     assert!(all_have(&always, "throttled"));
+    // some are taken again, the others are all there is
+    assert!(always.records.iter().all(|record| discarded(record).is_some()));
     for (name, faults) in [("late", "throttled=25"), ("while", "throttled=1 cooled=25")] {
         let table = Run::new(whole(), name, faults, &["--budget=10s", "--passes=1"]).records();
         let throttled = count(&table, "throttled");
         assert!(throttled > 0 && throttled < table.records.len(), "{faults}: {throttled}");
     }
+}
+
+/// One replay in seven is half as fast: those that are seen are taken again, and the rest is what the law says.
+#[test]
+fn samples_of_a_clock_held_down_for_a_moment_are_taken_again() {
+    let table = Run::new(whole(), "flash", "flash=7", &["--budget=10s"]).records();
+    follows_the_law(&table);
+    let told = table.records.iter().filter(|record| discarded(record).is_some()).count();
+    assert!(told > 0 && count(&table, "throttled") < told, "{told}");
 }
 
 #[test]

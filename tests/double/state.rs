@@ -314,6 +314,13 @@ impl State {
     /// Noise in percent, and every third replay at a lower clock.
     fn factor(&mut self) -> f64 {
         self.replays += 1;
+        if let Some(flash) = self.number("flash") {
+            // one replay in so many is half as fast, with the clock held down
+            self.hot = self.replays.is_multiple_of(flash);
+            if self.hot {
+                return 2.0;
+            }
+        }
         if self.replays.is_multiple_of(3) {
             let slower = self.number("second_clock").unwrap_or(0);
             if slower > 0 {

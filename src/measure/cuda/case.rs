@@ -26,6 +26,10 @@ const LOOK_PERIOD: Duration = Duration::from_millis(4);
 /// How much longer than a launch that does nothing an op takes at least, as a share of it, if it shows at all.
 const SHOWS: f64 = 0.1;
 
+/// The share of all samples, but one in any case, that is discarded at most because a fault held the clock down:
+/// what is throttled for longer runs like that.
+const DISCARDED: f64 = 0.2;
+
 /// Launches behind a closed switch at most: the queue must take them all before it is opened.
 const MOST_QUEUED: u64 = 256;
 
@@ -46,7 +50,12 @@ pub(super) struct Timed<'a> {
     pub eager: bool,
     /// Launches of a sample at least, once that is known.
     pub least: Option<u64>,
+    /// What was seen while samples were taken that are kept.
     pub states: Vec<State>,
+    /// What was seen last.
+    pub state: Option<State>,
+    /// Samples that were taken again, as the clock was held down meanwhile.
+    pub discarded: usize,
     /// Seconds of a launch that does nothing.
     pub launch_seconds: Option<f64>,
     /// What was told so far, in seconds.
@@ -60,14 +69,33 @@ impl Timed<'_> {
         let least = match self.least {
             Some(least) => least,
             None => {
-                let one = self.sample_of(1)?.get();
+                let one = self.kept(1)?.get();
                 *self.least.insert(if one * LEAST_LAUNCHES as f64 > 1e-3 { 1 } else { LEAST_LAUNCHES })
             }
         };
-        self.sample_of(runs.max(least))
+        self.kept(runs.max(least))
     }
 
-    fn sample_of(&mut self, runs: u64) -> Result<Seconds, Trouble> {
+    /// A sample while nothing held the clock down, or one of those that make up the rest.
+    fn kept(&mut self, runs: u64) -> Result<Seconds, Trouble> {
+        loop {
+            let (seconds, seen) = self.sample_of(runs)?;
+            self.state = seen.or(self.state);
+            let is_throttled = self.state.is_some_and(|state| state.throttled);
+            let all = self.taken.len() + self.discarded + 1;
+            let most = (DISCARDED * all as f64).max(1.0);
+            if is_throttled && (self.discarded + 1) as f64 <= most {
+                self.discarded += 1;
+                continue;
+            }
+            self.states.extend(seen);
+            self.taken.push(seconds);
+            return Ok(Seconds::new(seconds).unwrap_or_default());
+        }
+    }
+
+    /// Seconds of one run, and the state meanwhile where it was asked for.
+    fn sample_of(&mut self, runs: u64) -> Result<(f64, Option<State>), Trouble> {
         let runs = runs.clamp(1, if self.eager { MOST_QUEUED } else { MOST_LAUNCHES });
         if !self.eager && self.graph.as_ref().is_none_or(|(known, _)| *known != runs) {
             self.graph = None; // gives its memory back first
@@ -78,8 +106,9 @@ impl Timed<'_> {
             }
         }
         let mut state = None;
-        // Asking takes about as long as a sample.
-        let due = self.asked.is_none_or(|asked| asked.elapsed() > LOOK_PERIOD);
+        // Asking takes about as long as a sample. A fault may end any moment.
+        let due = self.asked.is_none_or(|asked| asked.elapsed() > LOOK_PERIOD)
+            || self.state.is_some_and(|state| state.throttled);
         let meanwhile = || {
             if due {
                 state = self.watch.state();
@@ -94,11 +123,9 @@ impl Timed<'_> {
             }
         };
         if due {
-            self.states.extend(state);
             self.asked = Some(Instant::now());
         }
-        self.taken.push(seconds / runs as f64);
-        Ok(Seconds::new(seconds / runs as f64).unwrap_or_default())
+        Ok((seconds / runs as f64, state))
     }
 
     /// Whether the op takes no longer than a launch alone, and whether it was faster than the device can be.
@@ -138,6 +165,9 @@ impl Case for Timed<'_> {
         clocks.sort_unstable();
         if let Some(median) = clocks.get(clocks.len() / 2) {
             words.push(format!("mhz={median}"));
+        }
+        if self.discarded > 0 {
+            words.push(format!("discarded={}", self.discarded));
         }
         let any = |of: fn(&State) -> bool| self.states.iter().any(of);
         let (launch_bound, beyond_peak) = self.at_the_ends();

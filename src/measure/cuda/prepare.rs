@@ -156,6 +156,8 @@ impl Cuda {
             least: None,
             asked: None,
             states: Vec::new(),
+            state: None,
+            discarded: 0,
             launch_seconds: self.launch_seconds,
             taken: Vec::new(),
         })
