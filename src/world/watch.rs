@@ -74,14 +74,19 @@ struct Shared {
     told: Condvar,
     /// Whether connections may close.
     ending: AtomicBool,
+    /// Connections that are still open.
+    open: Mutex<usize>,
+    left: Condvar,
 }
 
 impl Watch {
     /// Watches a run; `own` counts the exchanges that this process's ranks enter.
     pub fn start(rank: u64, met: Met, deadline: Duration, own: Vec<(u64, Arc<AtomicU64>)>) -> Self {
         let Met { roster, lines, .. } = met;
-        let (verdict, told, ending) = Default::default();
-        let shared = Arc::new(Shared { rank, roster, lines, deadline, own, verdict, told, ending });
+        let (verdict, told, ending, left) = Default::default();
+        let open = Mutex::new(lines.len());
+        let shared =
+            Arc::new(Shared { rank, roster, lines, deadline, own, verdict, told, ending, open, left });
         let (events, coming) = channel();
         for (from, line) in &shared.lines {
             if let Ok(line) = line.try_clone() {
@@ -120,6 +125,13 @@ impl Watch {
     /// From now on ranks may leave.
     pub fn end(&self) {
         self.shared.ending.store(true, Ordering::Release);
+    }
+
+    /// Waits until all others have left, on rank 0, or the deadline has passed: one that still reads the last order
+    /// when rank 0 is gone takes it for dead.
+    pub fn see_off(&self) {
+        let open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.shared.left.wait_timeout_while(open, self.shared.deadline, |open| *open > 0);
     }
 
     /// A rank with its host, as messages name it.
@@ -190,7 +202,11 @@ impl Shared {
             match events.recv_timeout(beat) {
                 Err(RecvTimeoutError::Timeout) => self.tell_all(&Message::Beat),
                 Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Event::Gone(_)) if self.is_ending() => {}
+                Ok(Event::Gone(_)) if self.is_ending() => {
+                    let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                    *open = open.saturating_sub(1);
+                    self.left.notify_all();
+                }
                 Ok(Event::Stalled(waited)) => return self.judge(self.who_is_late(events, waited)),
                 Ok(event @ (Event::Gone(_) | Event::Message(_, Message::Trouble(_)))) => {
                     return self.judge(self.cause(event, events));

@@ -119,7 +119,9 @@ impl Fabric<'_> {
     pub fn end(mut self) -> Result<(), String> {
         self.run.crew.watch.end();
         let _ = self.run.lead.orders.send(Order::End);
-        self.run.crew.wait()
+        self.run.crew.wait()?;
+        self.run.crew.watch.see_off();
+        Ok(())
     }
 
     /// Ends the run on all ranks, and tells them why.
