@@ -1,7 +1,9 @@
 //! The pipeline from a plan and a source of times to an answer.
 
+mod beside;
 mod flops;
 
+pub use beside::Beside;
 use flops::gemm_flops;
 
 use crate::cost::Estimate;
@@ -159,6 +161,8 @@ pub struct Evaluation {
     pub memory: Option<Memory>,
     /// FLOPs of products on each GPU.
     pub gemm_flops: Vec<u128>,
+    /// How ops were priced that run at the same time; none where none do.
+    pub beside: Option<Beside>,
 }
 
 impl Evaluation {
@@ -268,8 +272,9 @@ pub fn evaluate(plan: Plan, source: &Source, overrides: &Overrides) -> Result<Ev
         }
         why => EvaluateError::TooLarge { plan: name(), why },
     })?;
-    let prices = schedule::price(&dag, source)
+    let mut prices = schedule::price(&dag, source)
         .map_err(|unpriced| EvaluateError::Unpriced { plan: name(), unpriced })?;
+    let beside = beside::slow_down(&dag, &mut prices, &source.slowdowns);
     let timeline =
         schedule::timeline(&dag, &prices).map_err(|why| EvaluateError::NotFinite { plan: name(), why })?;
     Ok(Evaluation {
@@ -277,6 +282,7 @@ pub fn evaluate(plan: Plan, source: &Source, overrides: &Overrides) -> Result<Ev
         footprints: plan::footprints(&plan, &choice),
         memory,
         gemm_flops: gemm_flops(&dag),
+        beside,
         plan,
         choice,
         dag,

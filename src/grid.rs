@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 pub use self::lattice::{collectives, lattice};
 
 use crate::dtype::Dtype;
-use crate::op::{Attention, Collective, Family, Gemm, Kernel, Op, P2p};
+use crate::op::{Attention, Collective, Family, Gemm, Kernel, Op, Overlap, P2p};
 
 /// A rough idea of a machine's speed, from a few ops measured at the start. It chooses what is measured, and
 /// no estimate rests on it.
@@ -42,6 +42,10 @@ impl Speed {
                 2.0 * ranks * bytes / self.exchange_bytes_per_s + ranks * self.rank_latency_seconds
             }
             Op::P2p(_) => bytes / self.exchange_bytes_per_s + 2.0 * self.rank_latency_seconds,
+            Op::Overlap(op) => {
+                let [one, other] = [Op::Gemm(op.gemm()), Op::Collective(op.all_reduce())];
+                self.seconds(&one).max(self.seconds(&other))
+            }
             _ => op.flops() as f64 / self.flops_per_s + bytes / self.bytes_per_s,
         }
     }
@@ -86,12 +90,13 @@ pub struct Chosen {
 
 /// Of each family: its share of the budget, and the share of that which one run may take. Large ops tell how a
 /// law goes on, so the families that plans extend furthest may run longest.
-const SHARES: [(Family, f64, f64); 5] = [
+const SHARES: [(Family, f64, f64); 6] = [
     (Family::Gemm, 0.45, 0.001),
     (Family::Kernel, 0.20, 0.003),
     (Family::Attention, 0.08, 0.004),
     (Family::Collective, 0.24, 0.006),
     (Family::P2p, 0.03, 0.02),
+    (Family::Overlap, 0.03, 0.05),
 ];
 
 /// Runs that a visit takes, warm-up included: enough for a narrow interval where they are cheap.
@@ -200,6 +205,7 @@ fn longest(op: &Op) -> u64 {
         Op::Attention(op) => op.seq_q,
         Op::Collective(op) => op.bytes,
         Op::P2p(op) => op.bytes,
+        Op::Overlap(op) => op.m.into(),
     };
     1 << size.max(1).ilog2()
 }
@@ -211,6 +217,8 @@ fn cut(op: &Op, size: u64) -> Op {
         Op::Attention(op) => Op::Attention(Attention { seq_q: size, batch: 1, heads: 1, ..op }),
         Op::Collective(op) => Op::Collective(Collective { bytes: size, ..op }),
         Op::P2p(op) => Op::P2p(P2p { bytes: size, ..op }),
+        // what was a count of 32 bits is cut to one
+        Op::Overlap(op) => Op::Overlap(Overlap { m: size as u32, ..op }),
     }
 }
 

@@ -32,6 +32,7 @@ pub mod report;
 pub mod roofline;
 pub mod schedule;
 pub mod search;
+pub mod slowdown;
 pub mod source;
 pub mod spec;
 pub mod stats;

@@ -126,6 +126,13 @@ impl Cost for Roofline {
             Op::Kernel(_) => transfer + sheet.launch_latency_seconds,
             Op::P2p(op) => self.send(op)?,
             Op::Collective(op) => self.collective(op),
+            Op::Overlap(_) => {
+                return Err(CostError::Missing {
+                    source_name: format!("the data sheet {}", sheet.name),
+                    missing: "slow-down of ops that run at the same time".to_owned(),
+                    op: *op,
+                });
+            }
         };
         let seconds = Seconds::new(seconds).map_err(|_| CostError::NotFinite {
             source_name: format!("the data sheet {}", sheet.name),

@@ -6,7 +6,7 @@
 
 mod scenarios;
 
-use crate::cost::{Cost, CostError, Estimate};
+use crate::cost::{Basis, Cost, CostError, Estimate};
 use crate::dag::{Dag, NodeId};
 use crate::units::{NotATime, Seconds};
 
@@ -17,8 +17,10 @@ pub use scenarios::{Scenarios, interval, paired};
 pub struct Prices {
     /// By [`crate::dag::WorkId`].
     pub works: Vec<Estimate>,
-    /// Of each work, the estimate of each of its ops, run once.
+    /// Of each work, the estimate of each of its ops, run once and alone.
     pub parts: Vec<Vec<Estimate>>,
+    /// How many times as long each work takes, beside what else runs at the same time, as its parts alone.
+    slower: Vec<f64>,
 }
 
 /// Ops of the graph that the cost source does not cover.
@@ -59,7 +61,10 @@ pub fn price(dag: &Dag, cost: &dyn Cost) -> Result<Prices, Unpriced> {
         }
     }
     let mut misses = misses.into_iter();
-    let Some((index, first)) = misses.next() else { return Ok(Prices { works, parts }) };
+    let Some((index, first)) = misses.next() else {
+        let slower = vec![1.0; works.len()];
+        return Ok(Prices { works, parts, slower });
+    };
     let node = dag.nodes().find(|node| dag.work_column()[node.index()].index() == index);
     Err(Unpriced {
         node: node.map(|node| dag.id(node)).unwrap_or_default(),
@@ -72,6 +77,16 @@ impl Prices {
     /// The estimate of one node.
     pub fn of(&self, dag: &Dag, node: NodeId) -> Estimate {
         self.works[dag.work_column()[node.index()].index()]
+    }
+
+    /// Makes a work `factor` times as long, which is known on this basis.
+    pub fn stretch(&mut self, work: usize, factor: f64, basis: Basis) {
+        self.slower[work] *= factor;
+        let estimate = &mut self.works[work];
+        let longer = |seconds: Seconds| Seconds::new(seconds.get() * factor).unwrap_or(seconds);
+        let Estimate { seconds, low, high, .. } = *estimate;
+        let basis = estimate.basis.max(basis);
+        *estimate = Estimate { seconds: longer(seconds), low: longer(low), high: longer(high), basis };
     }
 
     /// One number of each estimate, by work.
@@ -237,7 +252,7 @@ pub fn timeline_in(dag: &Dag, prices: &Prices, scenarios: &mut Scenarios) -> Res
         .filter(|node| !dag.work_of(**node).ops.is_empty())
         .map(|node| prices.of(dag, *node).basis)
         .max()
-        .unwrap_or(crate::cost::Basis::Measured);
+        .unwrap_or(Basis::Measured);
     let busy = busy(dag, &durations);
     Ok(Timeline { makespan: Estimate { seconds, low, high, basis }, schedule, scenarios, busy, durations })
 }

@@ -7,6 +7,7 @@ use crate::dtype::Dtype;
 use crate::fit::Fit;
 use crate::op::Op;
 use crate::roofline::{self, Roofline};
+use crate::slowdown::Slowdowns;
 use crate::spec::{Sheet, SpecError};
 use crate::table::{MergeError, Table, TableError};
 
@@ -27,6 +28,8 @@ pub struct Source {
     pub dtypes: Vec<Dtype>,
     /// The data sheet that it rests on, or falls back on.
     pub sheet: Option<Sheet>,
+    /// What it says of ops that run at the same time.
+    pub slowdowns: Slowdowns,
 }
 
 impl Cost for Source {
@@ -94,6 +97,7 @@ impl Source {
             gpus_per_node: Some(sheet.gpus_per_node),
             dtypes: sheet.flops_per_s.keys().copied().collect(),
             sheet: Some(sheet.clone()),
+            slowdowns: Slowdowns::default(),
             cost: Box::new(roofline),
         }
     }
@@ -146,6 +150,7 @@ impl Source {
             gpus_per_node: table.cluster.gpus_per_node,
             dtypes,
             sheet: None,
+            slowdowns: Slowdowns::of(table),
             cost: Box::new(fit),
         };
         match fallback {

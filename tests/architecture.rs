@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 11] = [
     &["units", "dtype", "world", "nccl_log"],
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
-    &["graph"],
+    &["graph", "slowdown"],
     &["roofline", "measure", "fit", "formula", "plan", "schedule", "grid", "import", "comparison"],
     &["source", "refine"],
     &["calibrate", "check", "evaluate", "doctor", "plot", "validate"],

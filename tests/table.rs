@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use gettime::device::{Cluster, Device};
 use gettime::dtype::Dtype;
-use gettime::op::{Attention, Collective, CollectiveKind, Gemm, Kernel, KernelKind, Link, Op, P2p};
+use gettime::op::{
+    Attention, Collective, CollectiveKind, Gemm, Kernel, KernelKind, Link, Op, Overlap, P2p, Timed,
+};
 use gettime::stats::Summary;
 use gettime::table::{MergeError, Record, Route, Table, TableError, TableErrorKind};
 use gettime::units::Seconds;
@@ -343,7 +345,7 @@ fn any_op(rng: &mut StdRng) -> Op {
     let mut count = |least| any_count(rng, least);
     let (a, b, c, d, e, choice) = (count(1), count(1), count(1), count(1), count(1), count(1) as usize);
     let ranks = a.max(2);
-    match rng.random_range(0..5) {
+    match rng.random_range(0..6) {
         0 => Op::Gemm(Gemm { m: a, k: b, n: c, batch: d, dtype }),
         1 => {
             let kind = KernelKind::ALL[choice % KernelKind::ALL.len()];
@@ -353,6 +355,12 @@ fn any_op(rng: &mut StdRng) -> Op {
         3 => {
             let kind = CollectiveKind::ALL[choice % CollectiveKind::ALL.len()];
             Op::Collective(Collective { kind, bytes: b, ranks, nodes: c, dtype })
+        }
+        4 => {
+            let timed = Timed::ALL[choice % 2];
+            let (ranks, nodes) = ((ranks as u32).max(2), (c as u32).max(1));
+            let [m, k, n] = [b, c, d].map(|count| (count as u32).max(1));
+            Op::Overlap(Overlap { timed, m, k, n, bytes: e, ranks, nodes, dtype })
         }
         _ => Op::P2p(P2p { bytes: a, link: if choice % 2 == 0 { Link::IntraNode } else { Link::InterNode } }),
     }

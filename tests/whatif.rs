@@ -45,6 +45,7 @@ fn lever(op: &Op) -> Lever {
         Op::Kernel(_) => return Lever::Memory,
         Op::Collective(op) => op.nodes >= 2,
         Op::P2p(op) => op.link == Link::InterNode,
+        Op::Overlap(_) => panic!("{op} is no op of a plan"),
     };
     if across { Lever::InterNode } else { Lever::IntraNode }
 }

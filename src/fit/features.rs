@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::dtype::Dtype;
-use crate::op::{CollectiveKind, Family, KernelKind, Link, Op};
+use crate::op::{CollectiveKind, Family, KernelKind, Link, Op, Timed};
 
 /// Coordinates of a surface; those that a family does not use are 0.
 pub const DIMS: usize = 4;
@@ -34,6 +34,9 @@ pub enum Key {
     Collective(CollectiveKind, u64),
     /// Transfers over one kind of link.
     P2p(Link),
+    /// One of a product and an all-reduce, beside the other, on this many nodes: single rows, of which nothing
+    /// follows for others.
+    Overlap(Timed, u64),
 }
 
 impl Key {
@@ -45,6 +48,7 @@ impl Key {
             Op::Attention(op) => Key::Attention(op.dtype),
             Op::Collective(op) => Key::Collective(op.kind, op.nodes),
             Op::P2p(op) => Key::P2p(op.link),
+            Op::Overlap(op) => Key::Overlap(op.timed, op.nodes as u64),
         }
     }
 
@@ -56,6 +60,7 @@ impl Key {
             Key::Attention(_) => Family::Attention,
             Key::Collective(..) => Family::Collective,
             Key::P2p(_) => Family::P2p,
+            Key::Overlap(..) => Family::Overlap,
         }
     }
 
@@ -63,7 +68,7 @@ impl Key {
     pub const fn dtype(&self) -> Option<Dtype> {
         match self {
             Key::Gemm(dtype) | Key::Kernel(_, dtype) | Key::Attention(dtype) => Some(*dtype),
-            Key::Collective(..) | Key::P2p(_) => None,
+            Key::Collective(..) | Key::P2p(_) | Key::Overlap(..) => None,
         }
     }
 }
@@ -80,6 +85,7 @@ impl fmt::Display for Key {
             Key::P2p(Link::IntraNode) => f.write_str("send within a node"),
             Key::P2p(Link::InterNode) => f.write_str("send between nodes"),
             Key::P2p(link) => f.write_str(link.kind()),
+            Key::Overlap(timed, nodes) => write!(f, "overlap of {} on {nodes} nodes", timed.name()),
         }
     }
 }
@@ -113,7 +119,8 @@ pub struct Features {
 }
 
 impl Features {
-    /// The features of `op`; `None` where its counts are too large to count, or a group has no rank.
+    /// The features of `op`; `None` where its counts are too large to count, a group has no rank, or it is two ops
+    /// at a time.
     pub fn of(op: &Op) -> Option<Features> {
         let (counts, join): ([u64; DIMS], Join) = match op {
             Op::Gemm(op) => ([op.m, op.k, op.n, op.batch], Join::Overlap),
@@ -124,6 +131,7 @@ impl Features {
             Op::Collective(op) if op.ranks == 0 => return None,
             Op::Collective(op) => ([op.bytes, op.ranks, 1, 1], Join::Sum),
             Op::P2p(op) => ([op.bytes, 1, 1, 1], Join::Sum),
+            Op::Overlap(_) => return None,
         };
         let mut coords = counts.map(|count| (count.max(1) as f64).log2());
         let (most_work, most) = MOST_LOG2;
@@ -135,13 +143,13 @@ impl Features {
         }
         let work = match op {
             Op::Gemm(_) | Op::Attention(_) => [op.flops() as f64, op.bytes() as f64],
-            Op::Kernel(_) | Op::P2p(_) => [op.bytes() as f64, 0.0],
+            Op::Kernel(_) | Op::P2p(_) | Op::Overlap(_) => [op.bytes() as f64, 0.0],
             Op::Collective(op) => [op.traffic_factor() * op.bytes as f64, op.steps() as f64],
         };
         let spill: &[(usize, usize)] = match op {
             Op::Gemm(_) => &[(3, 0), (0, 2)],
             Op::Kernel(_) | Op::Attention(_) => &[(0, 1)],
-            Op::Collective(_) | Op::P2p(_) => &[],
+            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => &[],
         };
         Some(Features { op: *op, coords, work, join, spill })
     }

@@ -1,7 +1,9 @@
 //! Everything that can be asked for, thinned out to a lattice: what a campaign draws from beside the ops of plans.
 
 use super::Bounds;
-use crate::op::{Attention, Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Link, Op, P2p};
+use crate::op::{
+    Attention, Collective, CollectiveKind, Family, Gemm, Kernel, KernelKind, Link, Op, Overlap, P2p, Timed,
+};
 
 /// A lattice over everything that can be asked for, in the element type of `bounds` and on its devices.
 pub fn lattice(bounds: &Bounds) -> Vec<Op> {
@@ -47,6 +49,21 @@ fn of_family(family: Family, bounds: &Bounds) -> Vec<Op> {
             }
         }
         Family::Collective => ops = collectives(bounds),
+        Family::Overlap => {
+            // the largest group on one node, and the largest of all
+            let groups = groups(bounds);
+            let largest = |is_meant: fn(&u64) -> bool| {
+                groups.iter().copied().filter(|(_, nodes)| is_meant(nodes)).max()
+            };
+            let groups = [largest(|nodes| *nodes == 1), largest(|nodes| *nodes > 1)];
+            let few = |(ranks, nodes)| Some((u32::try_from(ranks).ok()?, u32::try_from(nodes).ok()?));
+            for (ranks, nodes) in groups.into_iter().flatten().filter_map(few) {
+                for (size, bytes) in PAIRS {
+                    let of = |timed| Overlap { timed, m: size, k: size, n: size, bytes, ranks, nodes, dtype };
+                    ops.extend(Timed::ALL.map(|timed| Op::Overlap(of(timed))));
+                }
+            }
+        }
         Family::P2p => {
             let inside = (bounds.gpus.min(bounds.gpus_per_node) > 1).then_some(Link::IntraNode);
             let between = (bounds.gpus > bounds.gpus_per_node).then_some(Link::InterNode);
@@ -59,6 +76,9 @@ fn of_family(family: Family, bounds: &Bounds) -> Vec<Op> {
     }
     ops
 }
+
+/// Sizes of square products, and bytes of all-reduces that take about as long on eight GPUs of today.
+const PAIRS: [(u32, u64); 3] = [(2048, 4 << 20), (4096, 32 << 20), (8192, 256 << 20)];
 
 /// Collectives of every kind, group and size, in the element type of `bounds`.
 pub fn collectives(bounds: &Bounds) -> Vec<Op> {

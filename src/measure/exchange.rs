@@ -44,6 +44,7 @@ impl Shape {
                 Some(Shape::new(Pattern::Collective(op.kind), op.bytes.div_ceil(size), op.ranks))
             }
             Op::P2p(op) if !op.link.is_copy() => Some(Shape::new(Pattern::Send, op.bytes.div_ceil(size), 2)),
+            Op::Overlap(op) => Shape::of(&Op::Collective(op.all_reduce()), size),
             Op::P2p(_) | Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) => None,
         }
     }

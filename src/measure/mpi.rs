@@ -71,8 +71,14 @@ impl Mpi {
         details.insert("mpi".to_owned(), version.into());
         let nodes = roster.iter().map(|peer| peer.node + 1).max().unwrap_or(1);
         details.insert("nodes".to_owned(), i64::try_from(nodes).unwrap_or(i64::MAX).into());
-        let kind =
-            Kind { source: "mpi", dtypes: vec![Dtype::F32], has_graphs: false, sharing: on_node, details };
+        let kind = Kind {
+            source: "mpi",
+            dtypes: vec![Dtype::F32],
+            has_streams: false,
+            has_graphs: false,
+            sharing: on_node,
+            details,
+        };
         let met = Met::elsewhere(roster.clone());
         let make: Make = Box::new(move |steps| {
             Ok(Box::new(Process::new(roster, world.rank as usize, seed, steps)) as Box<dyn Engine>)
@@ -237,6 +243,11 @@ impl Engine for Process {
         self.task = Some((shape, group));
         self.exchange(&shape, group);
         Ok(self.check(&shape, rank).map(|()| Told::default()))
+    }
+
+    /// Without a thread of its own MPI moves nothing while a product runs.
+    fn both(&mut self, _: u64, _: u64) -> Result<Option<[f64; 2]>, Trouble> {
+        Ok(None)
     }
 
     fn time(&mut self, _: Mode, runs: u64) -> Result<Option<f64>, Trouble> {

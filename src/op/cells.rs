@@ -10,7 +10,7 @@ use crate::dtype::Dtype;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cells {
-    /// Family: gemm, kernel, attention, collective or p2p.
+    /// Family: gemm, kernel, attention, collective, p2p or overlap.
     pub op: String,
     /// Kind within the family; empty for gemm and attention.
     pub kind: String,
@@ -142,7 +142,7 @@ impl fmt::Display for Column {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpError {
     /// The column `op` holds a word that is no family.
-    #[error("\"{0}\" is not an op; known are gemm, kernel, attention, collective, p2p")]
+    #[error("\"{0}\" is not an op; known are gemm, kernel, attention, collective, p2p, overlap")]
     UnknownOp(String),
     /// The column `kind` holds a word that is no kind of this op.
     #[error("\"{kind}\" is not a kind of {op}; known are {known}")]
@@ -161,6 +161,16 @@ pub enum OpError {
         op: &'static str,
         /// The empty column.
         column: Column,
+    },
+    /// A count that is beyond all machines.
+    #[error("{column} = {value} of {} row is more than there can be", with_article(op))]
+    TooLarge {
+        /// The family.
+        op: &'static str,
+        /// The column.
+        column: Column,
+        /// What was read.
+        value: u64,
     },
     /// A size that must be at least `least` is not.
     #[error("{column} = {value} of {} row must be at least {least}", with_article(op))]
@@ -182,7 +192,9 @@ impl OpError {
         match self {
             OpError::UnknownOp(_) => Column::Op,
             OpError::UnknownKind { .. } => Column::Kind,
-            OpError::Missing { column, .. } | OpError::TooSmall { column, .. } => *column,
+            OpError::Missing { column, .. }
+            | OpError::TooLarge { column, .. }
+            | OpError::TooSmall { column, .. } => *column,
         }
     }
 }
@@ -212,6 +224,11 @@ impl Reader<'_> {
     /// A count that is `default` where the cell is empty.
     pub fn count_or(&self, column: Column, default: u64) -> Result<u64, OpError> {
         self.checked(column, self.cells.count(column).unwrap_or(default), 1)
+    }
+
+    /// A count that has no more than 32 bits.
+    pub fn few(&self, column: Column, value: u64) -> Result<u32, OpError> {
+        u32::try_from(value).map_err(|_| OpError::TooLarge { op: self.op, column, value })
     }
 
     fn checked(&self, column: Column, value: u64, least: u64) -> Result<u64, OpError> {

@@ -7,6 +7,7 @@ mod cells;
 mod collective;
 mod gemm;
 mod kernel;
+mod overlap;
 mod p2p;
 
 use std::fmt;
@@ -16,6 +17,7 @@ pub use cells::{Cells, Column, OpError};
 pub use collective::{Collective, CollectiveKind};
 pub use gemm::Gemm;
 pub use kernel::{Kernel, KernelKind};
+pub use overlap::{Overlap, Timed};
 pub use p2p::{Link, P2p};
 
 use crate::dtype::Dtype;
@@ -33,9 +35,11 @@ pub enum Op {
     Collective(Collective),
     /// A transfer from one device to another.
     P2p(P2p),
+    /// A product while an all-reduce runs, or the other way round.
+    Overlap(Overlap),
 }
 
-/// The five families of ops, named as in the column `op` of a table.
+/// The six families of ops, named as in the column `op` of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Matrix products.
@@ -48,12 +52,14 @@ pub enum Family {
     Collective,
     /// Point-to-point transfers.
     P2p,
+    /// Products and all-reduces at the same time: of these no plan is made, but they tell how each slows the other.
+    Overlap,
 }
 
 impl Family {
     /// Every family, in the order of a table.
-    pub const ALL: [Family; 5] =
-        [Family::Gemm, Family::Kernel, Family::Attention, Family::Collective, Family::P2p];
+    pub const ALL: [Family; 6] =
+        [Family::Gemm, Family::Kernel, Family::Attention, Family::Collective, Family::P2p, Family::Overlap];
 
     /// The name in the column `op` of a table.
     pub const fn name(self) -> &'static str {
@@ -63,6 +69,7 @@ impl Family {
             Family::Attention => "attention",
             Family::Collective => "collective",
             Family::P2p => "p2p",
+            Family::Overlap => "overlap",
         }
     }
 
@@ -87,6 +94,7 @@ impl Op {
             Op::Attention(_) => Family::Attention,
             Op::Collective(_) => Family::Collective,
             Op::P2p(_) => Family::P2p,
+            Op::Overlap(_) => Family::Overlap,
         }
     }
 
@@ -95,6 +103,7 @@ impl Op {
         match self {
             Op::Gemm(op) => op.flops(),
             Op::Attention(op) => op.flops(),
+            Op::Overlap(op) => op.gemm().flops(),
             Op::Kernel(_) | Op::Collective(_) | Op::P2p(_) => 0,
         }
     }
@@ -107,6 +116,7 @@ impl Op {
             Op::Attention(op) => op.bytes(),
             Op::Collective(op) => u128::from(op.bytes),
             Op::P2p(op) => u128::from(op.bytes),
+            Op::Overlap(op) => op.gemm().bytes().saturating_add(op.bytes.into()),
         }
     }
 
@@ -118,6 +128,7 @@ impl Op {
             Op::Attention(op) => Some(op.dtype),
             Op::Collective(op) => Some(op.dtype),
             Op::P2p(_) => None,
+            Op::Overlap(op) => Some(op.dtype),
         }
     }
 
@@ -129,6 +140,7 @@ impl Op {
             Op::Attention(op) => op.cells(),
             Op::Collective(op) => op.cells(),
             Op::P2p(op) => op.cells(),
+            Op::Overlap(op) => op.cells(),
         }
     }
 
@@ -143,6 +155,7 @@ impl Op {
             "attention" => Attention::from_cells(cells).map(Op::Attention),
             "collective" => Collective::from_cells(cells).map(Op::Collective),
             "p2p" => P2p::from_cells(cells).map(Op::P2p),
+            "overlap" => Overlap::from_cells(cells).map(Op::Overlap),
             other => Err(OpError::UnknownOp(other.to_owned())),
         }
     }
@@ -156,6 +169,7 @@ impl fmt::Display for Op {
             Op::Attention(op) => op.fmt(f),
             Op::Collective(op) => op.fmt(f),
             Op::P2p(op) => op.fmt(f),
+            Op::Overlap(op) => op.fmt(f),
         }
     }
 }

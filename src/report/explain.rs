@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::one::together;
 use super::{three_seconds, wrapped};
 use crate::evaluate::Evaluation;
 use crate::explain::{Explanation, Products};
@@ -86,6 +87,9 @@ fn write(
         total(x.path_flops, x.plan_seconds),
         format!("× {}", ratio(x.written_flops / x.path_flops))
     )?;
+    if let Some(beside) = &e.beside {
+        writeln!(out, "{}", wrapped(&format!("\noverlap: {}", together(beside)), ""))?;
+    }
     match x.findings.len() {
         0 => writeln!(out, "\nno difference in shape or count")?,
         1 => writeln!(out, "\n1 finding")?,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::cost::{Basis, Estimate};
 use crate::dag::NodeId;
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Beside, Evaluation};
 use crate::formula::Evaluated;
 use crate::whatif::{Lever, Outlook};
 
@@ -45,7 +45,28 @@ struct PlanAnswer<'a> {
     takeover: Option<Takeover>,
     ideal: Option<Interval>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    overlap: Option<Overlapped>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ops: Option<Vec<Timed>>,
+}
+
+/// How many times as long products and communication take at the same time.
+#[derive(Serialize)]
+struct Overlapped {
+    measured: bool,
+    products: f64,
+    communication: f64,
+}
+
+impl From<Beside> for Overlapped {
+    fn from(beside: Beside) -> Self {
+        match beside {
+            Beside::AsAlone => Overlapped { measured: false, products: 1.0, communication: 1.0 },
+            Beside::Slower { products, communication } => {
+                Overlapped { measured: true, products, communication }
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -142,6 +163,7 @@ fn answer<'a>(e: &'a Evaluation, outlook: &Outlook, detail: bool) -> PlanAnswer<
             speedup: t.speedup,
         }),
         ideal: outlook.ideal.map(Interval::from),
+        overlap: e.beside.map(Overlapped::from),
         ops: detail.then(|| timed(e, outlook)),
     }
 }

@@ -6,10 +6,10 @@ use textwrap::core::display_width;
 
 use super::outlook::{write_outlook, write_slack};
 use super::rows::{Group, Row, bases, groups};
-use super::{WIDTH, bar, clip, interval, machine, percent, three_seconds, with_error};
+use super::{WIDTH, bar, clip, interval, machine, percent, three_seconds, with_error, wrapped};
 use crate::cost::Estimate;
 use crate::dag::Part;
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Beside, Evaluation};
 use crate::occupancy::{Occupancy, occupancy};
 use crate::source::Source;
 use crate::spec::Phase;
@@ -64,10 +64,28 @@ fn write_one(
     if !parts.is_empty() {
         writeln!(out, "basis            the path is {}", parts.join(", "))?;
     }
+    if let Some(beside) = &e.beside {
+        writeln!(out, "{}", wrapped(&format!("overlap          {}", together(beside)), ""))?;
+    }
     write_outlook(out, e, outlook)?;
     write_memory(out, e)?;
     write_gpus(out, e)?;
     if detail { write_slack(out, e, outlook) } else { Ok(()) }
+}
+
+/// How ops were priced that run at the same time.
+pub(super) fn together(beside: &Beside) -> String {
+    match beside {
+        Beside::AsAlone => {
+            "priced without slow-down: nobody has measured communication beside compute".to_owned()
+        }
+        Beside::Slower { products, communication } => {
+            let [products, communication] = [products, communication].map(|factor| three_digits(*factor));
+            format!(
+                "where both run, products take {products} times as long and communication {communication} times"
+            )
+        }
+    }
 }
 
 fn write_path(out: &mut String, e: &Evaluation, groups: &[Group], detail: bool) -> std::fmt::Result {

@@ -60,7 +60,7 @@ impl Scenarios {
     fn durations(&mut self, dag: &Dag, prices: &Prices) -> [Vec<[f64; LANES]>; SCENARIOS / LANES] {
         let mut ladder = None;
         let mut passes = [const { Vec::new() }; SCENARIOS / LANES];
-        for (work, parts) in dag.works().iter().zip(&prices.parts) {
+        for ((work, parts), slower) in dag.works().iter().zip(&prices.parts).zip(&prices.slower) {
             let mut sum = [0.0; SCENARIOS];
             for ((op, count), estimate) in work.ops.iter().zip(parts) {
                 let seconds = self.known.entry(*op).or_insert_with(|| {
@@ -68,7 +68,7 @@ impl Scenarios {
                     scores.map(|score| at(estimate, score))
                 });
                 for (sum, seconds) in sum.iter_mut().zip(seconds.iter()) {
-                    *sum += seconds * *count as f64;
+                    *sum += seconds * *count as f64 * slower;
                 }
             }
             let (lanes, _) = sum.as_chunks::<LANES>();
@@ -148,6 +148,7 @@ fn surface(op: &Op) -> String {
         Op::Attention(op) => format!("attention {:?}", op.dtype),
         Op::Collective(op) => format!("collective {:?} {}", op.kind, op.nodes),
         Op::P2p(op) => format!("p2p {:?}", op.link),
+        Op::Overlap(op) => format!("overlap {:?}", op.timed),
     }
 }
 

@@ -76,6 +76,7 @@ fn op_remedy(error: &OpError) -> &'static str {
         }
         OpError::UnknownKind { .. } => "correct the kind, or remove the row",
         OpError::Missing { .. } => "fill the field, or remove the row",
+        OpError::TooLarge { .. } => "correct the count, or remove the row",
         OpError::TooSmall { .. } => "an op of no size takes no time: remove the row, or correct the count",
     }
 }

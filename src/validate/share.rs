@@ -31,7 +31,7 @@ fn sizes(op: &Op) -> (Vec<u64>, u64) {
             let (q, kv) = (heads * op.seq_q, heads * op.seq_kv);
             (vec![q, kv, kv], q)
         }
-        Op::Collective(_) | Op::P2p(_) => (Vec::new(), 0),
+        Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => (Vec::new(), 0),
     }
 }
 

@@ -175,6 +175,11 @@ impl Request {
         }
     }
 
+    /// Whether it is for the ranks to meet only.
+    pub const fn is_barrier(&self) -> bool {
+        self.kind == 0 && self.count == 1
+    }
+
     /// Bytes of the elements that the call counts.
     pub fn bytes(&self) -> u64 {
         self.count * size_of(self.dtype)
@@ -207,7 +212,9 @@ impl Request {
         }
         let (bytes, factor) = self.volume();
         let Comm { id: comm, size, index, .. } = self.comm;
-        let (now, slow) = (state.now, state.number("slow").unwrap_or(0));
+        // half as long again while the second stream computes
+        let is_beside = state.beside > state.now && !self.is_barrier();
+        let (now, slow) = (state.now, state.number("slow").unwrap_or(0) + if is_beside { 50 } else { 0 });
         Coming { comm, size, index, key: self.key(), times, now, slow, bytes, factor, content: content.data }
     }
 

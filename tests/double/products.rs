@@ -198,7 +198,7 @@ pub unsafe extern "C" fn cublasLtMatmul(
     algorithm: *const [u64; 8],
     _: u64,
     _: usize,
-    _: usize,
+    stream: usize,
 ) -> Status {
     assert!(*alpha == 1.0 && *beta == 0.0 && c == d);
     let (of_a, of_b, of_c) = (*a_layout, *b_layout, *c_layout);
@@ -211,7 +211,7 @@ pub unsafe extern "C" fn cublasLtMatmul(
         if state.broken != 0 {
             return state.broken;
         }
-        state.launch(cost, move |state| state.write_now(c, bytes, What::Product(Box::new(product))))
+        state.launch_on(stream, cost, move |state| state.write_now(c, bytes, What::Product(Box::new(product))))
     });
     if code == 0 { 0 } else { 13 }
 }

@@ -52,6 +52,9 @@ pub struct State {
     pub events: Vec<f64>,
     pub captured: Option<Vec<Node>>,
     pub queue: VecDeque<Item>,
+    /// When the second stream, which only computes, has done all that was queued; how many streams there are.
+    pub beside: f64,
+    pub streams: usize,
     /// The way to the other ranks.
     pub hub: Option<Hub>,
     /// Groups whose ranks have been connected.
@@ -99,6 +102,8 @@ impl State {
             events: Vec::new(),
             captured: None,
             queue: VecDeque::new(),
+            beside: 0.0,
+            streams: 0,
             hub: None,
             connected: Vec::new(),
             broken: SUCCESS,
@@ -273,6 +278,18 @@ impl State {
         let mut all: Vec<u8> = (0..count).flat_map(|element| self.read(start + 2 * element, 2)).collect();
         all.truncate(bytes as usize);
         all
+    }
+
+    /// Runs something on a stream. On the second one, which waits for nobody, it takes a quarter longer while
+    /// exchanges are under way on the first.
+    pub fn launch_on(&mut self, stream: usize, cost: f64, run: impl FnOnce(&mut State) -> Code + 'static) -> Code {
+        if stream < 2 {
+            return self.launch(cost, run);
+        }
+        let exchanges = |item: &Item| matches!(item, Item::Exchange(request) if !request.is_barrier());
+        let slower = if self.queue.iter().any(exchanges) { 1.25 } else { 1.0 };
+        self.beside = self.beside.max(self.now) + cost * slower;
+        run(self)
     }
 
     /// Runs something that takes `cost` seconds, or makes it a node of a graph.

@@ -61,14 +61,19 @@ pub struct Ended {
 
 /// Ops of every kind in every group, small and larger.
 fn ops() -> String {
-    let mut text = String::from("op,kind,dtype,bytes,ranks,nodes,seconds\n");
+    let mut text = String::from("op,kind,dtype,m,k,n,bytes,ranks,nodes,seconds\n");
     for (ranks, nodes) in [(2, 1), (4, 1), (8, 1), (2, 2), (8, 2), (16, 2)] {
         for kind in ["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"] {
-            text += &format!("collective,{kind},bf16,{},{ranks},{nodes},1\n", 1 << 24);
+            text += &format!("collective,{kind},bf16,,,,{},{ranks},{nodes},1\n", 1 << 24);
         }
     }
-    text += "collective,all_reduce,f32,4194304,8,2,1\ncollective,all_to_all,f32,4194304,4,1,1\n";
-    text + "p2p,send,,1024,2,1,1\np2p,send,,1024,2,2,1\ncollective,all_reduce,bf16,4096,16,2,1\n"
+    text += "collective,all_reduce,f32,,,,4194304,8,2,1\ncollective,all_to_all,f32,,,,4194304,4,1,1\n";
+    for (size, bytes, ranks, nodes) in [(512, 1 << 20, 8, 1), (2048, 1 << 24, 8, 1), (1024, 1 << 22, 16, 2)] {
+        for kind in ["gemm", "all_reduce"] {
+            text += &format!("overlap,{kind},bf16,{size},{size},{size},{bytes},{ranks},{nodes},1\n");
+        }
+    }
+    text + "p2p,send,,,,,1024,2,1,1\np2p,send,,,,,1024,2,2,1\ncollective,all_reduce,bf16,,,,4096,16,2,1\n"
 }
 
 impl Ranks {

@@ -9,7 +9,10 @@ mod launch;
 
 use std::collections::BTreeSet;
 
-use gettime::op::{CollectiveKind, Op};
+use gettime::cost::Basis;
+use gettime::dtype::Dtype;
+use gettime::op::{Collective, CollectiveKind, Op, Timed};
+use gettime::slowdown::Slowdowns;
 use gettime::table::{Route, Table};
 
 use launch::{Launcher, Ranks};
@@ -27,6 +30,10 @@ fn law(op: &Op) -> f64 {
             exchange(op.ranks, op.nodes, op.bytes as f64 * factor)
         }
         Op::P2p(op) => exchange(2, op.link.nodes(), op.bytes as f64),
+        Op::Overlap(op) => match op.timed {
+            Timed::Gemm => 1.25 * law(&Op::Gemm(op.gemm())),
+            Timed::AllReduce => 1.5 * law(&Op::Collective(op.all_reduce())),
+        },
         Op::Attention(_) => panic!("{op} is not measured"),
     }
 }
@@ -62,11 +69,12 @@ fn route(op: &Op) -> Route {
 
 fn follows_the_law(table: &Table) {
     for record in &table.records {
-        let is_exchange = matches!(record.op, Op::Collective(_) | Op::P2p(_));
+        let is_exchange = matches!(record.op, Op::Collective(_) | Op::P2p(_) | Op::Overlap(_));
         let ratio = record.summary.seconds.get() / law(&record.op);
         assert!((ratio - 1.0).abs() < 1e-5, "{}: {ratio}", record.op);
         assert_eq!(record.source, if is_exchange { "nccl" } else { "gettime-cuda" });
-        assert_eq!(is_exchange, record.flags.contains("pipelined="), "{}", record.flags);
+        let words = if matches!(record.op, Op::Overlap(_)) { "alone=" } else { "pipelined=" };
+        assert_eq!(is_exchange, record.flags.contains(words), "{}", record.flags);
         assert_eq!(record.route, route(&record.op), "{}", record.op);
     }
 }
@@ -101,6 +109,16 @@ fn sixteen(launcher: Launcher) {
         .filter_map(|record| if let Op::P2p(op) = record.op { Some(op.link.nodes()) } else { None })
         .collect();
     assert_eq!(links, BTreeSet::from([1, 2]));
+    // by the table alone one can tell how each of two slows the other
+    let slowdowns = Slowdowns::of(&table);
+    for (bytes, ranks, nodes) in [(1 << 20, 8, 1), (1 << 24, 8, 1), (1 << 22, 16, 2)] {
+        let op = Collective { kind: CollectiveKind::AllReduce, bytes, ranks, nodes, dtype: Dtype::Bf16 };
+        for (timed, expected) in [(Timed::Gemm, 1.25), (Timed::AllReduce, 1.5)] {
+            let (factor, basis) = slowdowns.factor(timed, &Op::Collective(op)).unwrap();
+            assert!((factor / expected - 1.0).abs() < 1e-4, "{timed:?} {bytes}: {factor}");
+            assert_eq!(basis, Basis::Measured);
+        }
+    }
     // only rank 0 says anything
     assert!(ended.outputs[1..].iter().all(|output| output.stdout.is_empty() && output.stderr.is_empty()));
 }

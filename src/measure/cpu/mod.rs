@@ -135,7 +135,7 @@ impl Backend for Cpu {
                 u128::from(op.ranks) * (2 * u128::from(op.bytes) + 192) + reduced
             }
             Op::P2p(op) => 4 * u128::from(op.bytes),
-            Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) => op.bytes(),
+            Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) | Op::Overlap(_) => op.bytes(),
         };
         // Room for the lines that buffers start on, and for what threads keep beside them.
         buffers + (self.threads as u128) * (1 << 18)
@@ -202,6 +202,7 @@ fn supported(op: &Op) -> Result<(), String> {
         Op::Collective(op) if op.ranks > MOST_RANKS => Err(format!("more than {MOST_RANKS} ranks")),
         Op::P2p(op) if op.link == Link::InterNode => Err("the ranks are threads on one node".into()),
         Op::P2p(op) if op.link.is_copy() => Err("a processor has no memory beside the host's".into()),
+        Op::Overlap(_) => Err("a product takes all cores, and nothing runs beside it".into()),
         Op::Kernel(op) if op.kind == KernelKind::GateTopk && (op.top_k > op.cols || op.cols > 1 << 24) => {
             Err(format!("top-{} of {} experts", op.top_k, op.cols))
         }

@@ -236,7 +236,7 @@ impl Backend for Cuda {
                 attention::supported(op)
             }
             Op::P2p(op) if op.link.is_copy() => transfer::supported(op, self.peer.as_ref().err()),
-            Op::Collective(_) | Op::P2p(_) => Err("one GPU has nobody to send to".into()),
+            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => Err("one GPU has nobody to send to".into()),
         }
     }
 

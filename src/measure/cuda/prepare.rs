@@ -59,7 +59,7 @@ impl Cuda {
                 let copies = turns(op.bytes.into(), op.bytes.into());
                 Work::Transfer(Transfer::new(&self.gpu, self.peer.as_ref().ok(), op, copies, zones)?)
             }
-            Op::Collective(_) | Op::P2p(_) => return Err(Trouble::NoAlgorithm),
+            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => return Err(Trouble::NoAlgorithm),
         };
         Ok((work, inputs, outputs))
     }

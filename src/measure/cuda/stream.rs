@@ -32,6 +32,14 @@ impl Event {
         driver("cuEventRecord", code)
     }
 
+    /// Makes what is queued on the stream of `gpu` from now on wait for what was queued before the event.
+    pub fn hold_back(&self, gpu: &Gpu) -> Result<(), Trouble> {
+        // SAFETY: event and stream are alive and of the same context.
+        #[allow(unsafe_code)]
+        let code = unsafe { sys::cuStreamWaitEvent(gpu.stream(), self.event, 0) };
+        driver("cuStreamWaitEvent", code)
+    }
+
     /// Makes the event a node of the graph that is being captured: each launch of the graph records it.
     pub fn record_in_graph(&self) -> Result<(), Trouble> {
         let flags = sys::CUevent_record_flags_enum::CU_EVENT_RECORD_EXTERNAL as u32;

@@ -7,7 +7,9 @@
 mod crew;
 mod group;
 mod order;
+mod pair;
 mod rank;
+mod run;
 mod stragglers;
 
 use std::collections::HashMap;
@@ -20,19 +22,20 @@ pub(super) use self::group::{members, wanted};
 pub(super) use self::order::{Mode, WORDS};
 pub(super) use self::rank::{Engine, NUMBERS, Steps, Wrong};
 
-use self::crew::{Abort, Crew, Lead};
+pub(super) use self::run::Kind;
+pub use self::run::Run;
+
 use self::order::Order;
+use self::pair::{Both, Pair};
 use self::rank::Report;
 use self::stragglers::Stragglers;
 use super::{Backend, Case, Clock, MeasureError};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
 use crate::nccl_log::Told;
-use crate::op::Op;
+use crate::op::{Op, Overlap};
 use crate::table::Route;
 use crate::units::Seconds;
-use crate::world::meeting::{Met, Peer};
-use crate::world::watch::Trouble;
 
 /// Messages up to this many bytes are timed in graphs too.
 const GRAPH_BYTES: u128 = 8 << 20;
@@ -46,62 +49,6 @@ const PIPELINE: f64 = 2e-3;
 /// Pipelined runs at least and at most.
 const PIPELINED: (f64, f64) = (5.0, 200.0);
 
-/// What an engine is, apart from what it does.
-pub(super) struct Kind {
-    /// In a table's column `source`.
-    pub source: &'static str,
-    /// Element types that it moves.
-    pub dtypes: Vec<Dtype>,
-    /// Whether it runs in graphs.
-    pub has_graphs: bool,
-    /// Ranks that share the memory of the leader's device.
-    pub sharing: u64,
-    /// What a table's header says of the cluster.
-    pub details: toml::Table,
-}
-
-/// The ranks of this process, started.
-pub struct Run {
-    kind: Kind,
-    roster: Vec<Peer>,
-    crew: Crew,
-    lead: Lead,
-}
-
-impl Run {
-    pub(super) fn start(
-        kind: Kind,
-        met: Met,
-        ranks: Vec<(u64, Make)>,
-        abort: Abort,
-        deadline: Duration,
-    ) -> Self {
-        let roster = met.roster.clone();
-        let (crew, lead) = Crew::start(met, ranks, abort, deadline);
-        Run { kind, roster, crew, lead }
-    }
-
-    /// Does what the leader orders until the end.
-    ///
-    /// # Errors
-    /// What ended the run before its time, with the rank that did.
-    pub fn follow(mut self) -> Result<(), String> {
-        self.crew.wait()
-    }
-
-    /// The leader's backend; `local` measures what needs no other rank.
-    pub fn lead(self, local: &mut dyn Backend) -> Fabric<'_> {
-        Fabric { run: self, local, stragglers: Stragglers::default(), known: HashMap::new() }
-    }
-
-    /// Ends the run on all ranks, and tells them why.
-    pub fn fail(&self, reason: &str) {
-        if self.crew.watch.verdict().is_none() {
-            self.crew.watch.fail(0, Trouble { text: reason.to_owned(), is_echo: false });
-        }
-    }
-}
-
 /// Several ranks as a backend: collectives among all of them, everything else on the leader's device.
 pub struct Fabric<'a> {
     run: Run,
@@ -109,6 +56,8 @@ pub struct Fabric<'a> {
     stragglers: Stragglers,
     /// What is known of an op beside its isolated time.
     known: HashMap<Op, String>,
+    /// Of two ops at the same time, how often each has to run.
+    pairs: HashMap<Overlap, Pair>,
 }
 
 impl Fabric<'_> {
@@ -171,6 +120,9 @@ impl Fabric<'_> {
     fn supported(&self, op: &Op, group: (u64, u64)) -> Result<(), String> {
         if let Some(dtype) = op.dtype().filter(|dtype| !self.run.kind.dtypes.contains(dtype)) {
             return Err(format!("{} moves no {dtype}", self.run.kind.source));
+        }
+        if matches!(op, Op::Overlap(_)) && !self.run.kind.has_streams {
+            return Err(format!("{} has nothing that runs beside its exchanges", self.run.kind.source));
         }
         let (ranks, nodes) = group;
         match members(&self.run.roster, group) {
@@ -268,6 +220,14 @@ impl Backend for Fabric<'_> {
         if let Some((rank, Wrong { place, expected, got })) = reports.iter().enumerate().find_map(wrong) {
             let place = format!("element {place} of {}", self.run.crew.watch.name(rank));
             return Err(MeasureError::WrongResult { op: *op, place, expected, got });
+        }
+        if let Op::Overlap(op) = *op {
+            let pair = match self.pairs.get(&op) {
+                Some(pair) => *pair,
+                None => self.pair(&op)?,
+            };
+            self.pairs.insert(op, pair);
+            return Ok(Box::new(Both { op, pair, fabric: self }));
         }
         if !self.known.contains_key(op) {
             let words = self.other_ways(op)?;

@@ -1,7 +1,7 @@
 //! What the leading rank tells the others to do, in a few numbers that fit one small broadcast.
 
 use crate::dtype::Dtype;
-use crate::op::{Collective, CollectiveKind, Link, Op, P2p};
+use crate::op::{Collective, CollectiveKind, Link, Op, Overlap, P2p, Timed};
 
 /// Numbers in an order.
 pub(in crate::measure) const WORDS: usize = 8;
@@ -24,6 +24,13 @@ pub(in crate::measure) enum Order {
     Prepare(Op),
     /// Runs the prepared op so often, and tells how long one run took.
     Time(Mode, u64),
+    /// Runs both ops of the prepared pair so often at the same time, and tells how long each took.
+    Both {
+        /// Runs of the product.
+        products: u64,
+        /// Runs of the all-reduce.
+        exchanges: u64,
+    },
     /// Nothing: the leader lives, and measures something of its own.
     Wait,
     /// Leaves.
@@ -31,6 +38,9 @@ pub(in crate::measure) enum Order {
 }
 
 const SEND: u64 = 100;
+
+/// Both of [`Timed`] go into the number of an element type.
+const TIMED: u64 = Timed::ALL.len() as u64;
 
 impl Order {
     pub fn encode(&self) -> [u64; WORDS] {
@@ -45,6 +55,21 @@ impl Order {
                     Mode::Graph => 2,
                 };
                 words[..3].copy_from_slice(&[2, mode, *runs]);
+            }
+            Order::Both { products, exchanges } => words[..3].copy_from_slice(&[4, *products, *exchanges]),
+            Order::Prepare(Op::Overlap(op)) => {
+                let Overlap { timed, m, k, n, bytes, ranks, nodes, dtype } = *op;
+                let dtype = Dtype::ALL.iter().position(|known| *known == dtype).unwrap_or(0) as u64;
+                words = [
+                    5,
+                    timed as u64 + TIMED * dtype,
+                    m.into(),
+                    k.into(),
+                    n.into(),
+                    bytes,
+                    ranks.into(),
+                    nodes.into(),
+                ];
             }
             Order::Prepare(op) => {
                 let cells = op.cells();
@@ -78,6 +103,18 @@ impl Order {
                 };
                 Order::Time(mode, runs)
             }
+            [4, products, exchanges, ..] => Order::Both { products, exchanges },
+            [5, types, m, k, n, bytes, ranks, nodes] => {
+                let timed = Timed::ALL.get((types % TIMED) as usize);
+                let [m, k, n, ranks, nodes] = [m, k, n, ranks, nodes].map(|count| count as u32);
+                match (timed, Dtype::ALL.get((types / TIMED) as usize)) {
+                    (Some(&timed), Some(&dtype)) => {
+                        let op = Overlap { timed, m, k, n, bytes, ranks, nodes, dtype };
+                        Order::Prepare(Op::Overlap(op))
+                    }
+                    _ => Order::End,
+                }
+            }
             [3, SEND, _, bytes, _, nodes, ..] => {
                 let link = if nodes > 1 { Link::InterNode } else { Link::IntraNode };
                 Order::Prepare(Op::P2p(P2p { bytes, link }))
@@ -97,11 +134,16 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use super::{Collective, CollectiveKind, Dtype, Link, Mode, Op, Order, P2p};
+    use super::{Collective, CollectiveKind, Dtype, Link, Mode, Op, Order, Overlap, P2p, Timed};
 
     #[test]
     fn orders_arrive_as_they_were_sent() {
-        let mut orders = vec![Order::End, Order::Wait];
+        let mut orders = vec![Order::End, Order::Wait, Order::Both { products: 7, exchanges: 400 }];
+        for (timed, dtype) in Timed::ALL.into_iter().flat_map(|timed| Dtype::ALL.map(|dtype| (timed, dtype)))
+        {
+            let op = Overlap { timed, m: 1, k: 2, n: 3, bytes: 1 << 30, ranks: 16, nodes: 2, dtype };
+            orders.push(Order::Prepare(Op::Overlap(op)));
+        }
         orders.extend([Mode::Isolated, Mode::Pipelined, Mode::Graph].map(|mode| Order::Time(mode, 77)));
         for link in [Link::IntraNode, Link::InterNode] {
             orders.push(Order::Prepare(Op::P2p(P2p { bytes: 1 << 30, link })));

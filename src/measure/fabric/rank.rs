@@ -36,6 +36,10 @@ pub(in crate::measure) trait Engine {
     /// of the group has nothing to compare, and nothing to tell.
     fn prepare(&mut self, op: &Op) -> Result<Result<Told, Wrong>, Trouble>;
 
+    /// Seconds of so many products and so many all-reduces of the prepared pair, which begin together; none outside
+    /// of the group.
+    fn both(&mut self, products: u64, exchanges: u64) -> Result<Option<[f64; 2]>, Trouble>;
+
     /// Seconds of one run on this rank; none outside of the group.
     fn time(&mut self, mode: Mode, runs: u64) -> Result<Option<f64>, Trouble>;
 }
@@ -81,6 +85,8 @@ pub(in crate::measure) enum Report {
     Nothing,
     /// Seconds of one run.
     Seconds(f64),
+    /// Seconds of all runs of a product and of an all-reduce.
+    Both([f64; 2]),
     /// A wrong result.
     Wrong(Wrong),
     /// How a right one came about.
@@ -93,6 +99,7 @@ impl Report {
             Report::Nothing => [0.0; NUMBERS],
             Report::Seconds(seconds) => [1.0, seconds, 0.0, 0.0],
             Report::Wrong(Wrong { place, expected, got }) => [2.0, place as f64, expected, got],
+            Report::Both([product, exchange]) => [4.0, product, exchange, 0.0],
             Report::Told(Told { algorithm, protocol, transports }) => {
                 let number = |number: Option<usize>| number.map_or(-1.0, |number| number as f64);
                 [3.0, number(algorithm), number(protocol), f64::from(transports)]
@@ -104,6 +111,7 @@ impl Report {
         match numbers {
             [1.0, seconds, ..] => Report::Seconds(seconds),
             [2.0, place, expected, got] => Report::Wrong(Wrong { place: place as usize, expected, got }),
+            [4.0, product, exchange, _] => Report::Both([product, exchange]),
             [3.0, algorithm, protocol, transports] => {
                 let number = |number: f64| (number >= 0.0).then_some(number as usize);
                 let (algorithm, protocol) = (number(algorithm), number(protocol));
@@ -143,6 +151,9 @@ pub(in crate::measure) fn serve(
                 Ok(told) => Report::Told(told),
                 Err(wrong) => Report::Wrong(wrong),
             },
+            Order::Both { products, exchanges } => {
+                engine.both(products, exchanges)?.map_or(Report::Nothing, Report::Both)
+            }
             Order::Time(mode, runs) => engine.time(mode, runs)?.map_or(Report::Nothing, Report::Seconds),
         };
         steps.last();

@@ -1,10 +1,12 @@
 //! One rank of a run on its GPU: buffers, groups, and what it does of an order.
 
+mod both;
 mod timing;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use self::both::Compute;
 use super::comm::{Comm, Registry};
 use super::log::{Log, function};
 use super::result::{compare, first_sent};
@@ -64,6 +66,9 @@ pub(super) struct Nccl {
     /// Words of an order, this rank's numbers, everybody's, and two for the barrier.
     control: [Buffer; 4],
     arena: Arena,
+    /// What computes beside the exchanges, once that is asked for.
+    compute: Option<Compute>,
+    seed: u64,
     /// NCCL's log, where this rank reads it.
     log: Option<Log>,
     world: Comm,
@@ -118,6 +123,8 @@ impl Nccl {
             switch: Switch::new().map_err(own)?,
             control,
             arena: Arena::new(&gpu, seed),
+            compute: None,
+            seed,
             log,
             world,
             gpu,
@@ -234,7 +241,15 @@ impl Engine for Nccl {
         // the same buffers as above: they are there
         let buffers = self.arena.held().ok_or_else(|| own(DeviceTrouble::Lost))?;
         let compared = compare(&shape, dtype, rank, (buffers, received.at(0))).map_err(own)?;
+        if let Op::Overlap(op) = op {
+            self.prepare_product(&op.gemm())?;
+        }
         Ok(compared.map(|()| told))
+    }
+
+    fn both(&mut self, products: u64, exchanges: u64) -> Result<Option<[f64; 2]>, Trouble> {
+        let Some(group) = self.task.as_ref().map(|task| task.group) else { return Ok(None) };
+        self.both_runs(group, products, exchanges).map(Some)
     }
 
     fn time(&mut self, mode: Mode, runs: u64) -> Result<Option<f64>, Trouble> {

@@ -54,6 +54,7 @@ pub fn start(world: &World, met: Met, deadline: Duration, seed: u64) -> Run {
     let kind = Kind {
         source: "nccl",
         dtypes: vec![Dtype::Bf16, Dtype::F16, Dtype::F32],
+        has_streams: true,
         has_graphs: true,
         sharing: 1,
         details,

@@ -22,7 +22,7 @@ impl Nccl {
     }
 
     /// Queues `queue` behind a closed switch and a barrier of the group, opens it, and waits.
-    fn behind_barrier(
+    pub(super) fn behind_barrier(
         &mut self,
         group: (u64, u64),
         queue: impl FnOnce(&mut Self) -> Result<(), Trouble>,
