@@ -123,7 +123,7 @@ pub fn choose(wanted: &[Op], candidates: &[Op], bounds: &Bounds, need: impl Fn(&
         let fits = |op: &Op| holds(op) && bounds.speed.seconds(op) <= budget * longest;
         let of_plans = wanted.iter().filter(|op| op.family() == family);
         let mut first: Vec<Op> = of_plans.flat_map(|op| cuts(op, &fits)).collect();
-        let mut rest: Vec<Op> = lattice.into_iter().filter(|op| fits(op)).collect();
+        let mut rest: Vec<Op> = lattice.iter().copied().filter(|op| fits(op)).collect();
         // every part of the range is there however soon the budget ends, the same ones on every run
         let mut order = StdRng::seed_from_u64(0);
         first.shuffle(&mut order);
@@ -134,8 +134,10 @@ pub fn choose(wanted: &[Op], candidates: &[Op], bounds: &Bounds, need: impl Fn(&
         }
         let (mut seen, mut groups) = (HashSet::new(), HashSet::new());
         let mut left = budget;
-        // of every kind and group one op, however small the budget: a table without it has no answer for it
-        let mut one_of_each = [first.clone(), rest.clone()];
+        // of every kind and group one op, however long the smallest takes: a table without it has no answer for it
+        // without a pair of ops every plan has its answer, and without any time there is none for the smallest
+        let smallest = if family == Family::Overlap || budget <= 0.0 { rest.clone() } else { lattice };
+        let mut one_of_each = [first.clone(), smallest];
         for ops in &mut one_of_each {
             ops.sort_by_key(Op::bytes);
             ops.retain(|op| {
