@@ -208,6 +208,7 @@ fn longest(op: &Op) -> u64 {
         Op::Collective(op) => op.bytes,
         Op::P2p(op) => op.bytes,
         Op::Overlap(op) => op.m.into(),
+        Op::Chain(_) => 1,
     };
     1 << size.max(1).ilog2()
 }
@@ -221,6 +222,7 @@ fn cut(op: &Op, size: u64) -> Op {
         Op::P2p(op) => Op::P2p(P2p { bytes: size, ..op }),
         // what was a count of 32 bits is cut to one
         Op::Overlap(op) => Op::Overlap(Overlap { m: size as u32, ..op }),
+        Op::Chain(_) => *op,
     }
 }
 

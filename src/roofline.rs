@@ -125,6 +125,7 @@ impl Cost for Roofline {
             }
             Op::Kernel(_) => transfer + sheet.launch_latency_seconds,
             Op::P2p(op) => self.send(op)?,
+            Op::Chain(_) => f64::INFINITY, // a sheet knows no layers
             Op::Collective(op) => self.collective(op),
             Op::Overlap(_) => {
                 return Err(CostError::Missing {

@@ -1,11 +1,16 @@
 //! Where times come from: tables and data sheets, joined into one `Cost`, with what they say of the machine.
 
+mod correction;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::cost::{Cost, CostError, Estimate, Fallback};
+pub use self::correction::Correction;
+
+use crate::cost::{Basis, Cost, CostError, Estimate, Fallback};
 use crate::dtype::Dtype;
 use crate::fit::Fit;
-use crate::op::Op;
+use crate::op::{Chained, Op};
 use crate::roofline::{self, Roofline};
 use crate::slowdown::Slowdowns;
 use crate::spec::{Sheet, SpecError};
@@ -14,6 +19,8 @@ use crate::table::{MergeError, Table, TableError};
 /// A table, a data sheet, or a table with a sheet behind it.
 pub struct Source {
     cost: Box<dyn Cost>,
+    /// By how much measured times grow in a layer, where layers were run.
+    corrections: BTreeMap<Chained, Correction>,
     /// For headlines: the device, and whether it was measured.
     pub headline: String,
     /// Whether every time comes from a data sheet.
@@ -32,9 +39,15 @@ pub struct Source {
     pub slowdowns: Slowdowns,
 }
 
+/// As part of a layer: corrected by what layers showed, where any was run.
 impl Cost for Source {
     fn cost(&self, op: &Op) -> Result<Estimate, CostError> {
-        self.cost.cost(op)
+        let alone = self.alone(op)?;
+        let correction = Chained::of(op).and_then(|family| self.corrections.get(&family));
+        match correction.filter(|_| alone.basis != Basis::Modelled) {
+            None => Ok(alone),
+            Some(correction) => correction.of(alone, op, &self.name),
+        }
     }
 }
 
@@ -86,6 +99,19 @@ pub fn sheet(name: &str) -> Result<Roofline, SourceError> {
 }
 
 impl Source {
+    /// What an op takes by itself.
+    ///
+    /// # Errors
+    /// A typed miss where the source does not cover the op.
+    pub fn alone(&self, op: &Op) -> Result<Estimate, CostError> {
+        self.cost.cost(op)
+    }
+
+    /// By how much times of each family grow in a layer.
+    pub fn corrections(&self) -> impl Iterator<Item = (&Chained, &Correction)> {
+        self.corrections.iter()
+    }
+
     /// The roofline of a data sheet.
     pub fn from_sheet(name: &str, roofline: Roofline) -> Self {
         let sheet = roofline.sheet();
@@ -99,6 +125,7 @@ impl Source {
             sheet: Some(sheet.clone()),
             slowdowns: Slowdowns::default(),
             cost: Box::new(roofline),
+            corrections: BTreeMap::new(),
         }
     }
 
@@ -141,6 +168,11 @@ impl Source {
             headline += &format!(", {date}");
         }
         headline += ")";
+        let corrections = correction::of(table);
+        for (i, (family, correction)) in corrections.iter().enumerate() {
+            headline += if i == 0 { ", as in layers: " } else { ", " };
+            headline += &format!("{} {correction}", family.family);
+        }
         let fit = Fit::new(table, name);
         let measured = Source {
             headline,
@@ -152,6 +184,7 @@ impl Source {
             sheet: None,
             slowdowns: Slowdowns::of(table),
             cost: Box::new(fit),
+            corrections,
         };
         match fallback {
             None => measured,

@@ -76,7 +76,8 @@ fn no_op_is_chosen_twice_and_every_one_fits() {
 #[test]
 fn every_family_and_kind_is_there() {
     let chosen = choose(&wanted(), &bounds(), need).ops;
-    for family in Family::ALL {
+    // layers are run whole, and nothing of them is chosen
+    for family in Family::ALL.into_iter().filter(|family| *family != Family::Chain) {
         let count = chosen.iter().filter(|op| op.family() == family).count();
         // two ops at a time are too long for this machine
         assert!(count >= 10 || family == Family::Overlap, "{count} of {family}");

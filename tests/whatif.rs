@@ -46,6 +46,7 @@ fn lever(op: &Op) -> Lever {
         Op::Collective(op) => op.nodes >= 2,
         Op::P2p(op) => op.link == Link::InterNode,
         Op::Overlap(_) => panic!("{op} is no op of a plan"),
+        Op::Chain(_) => panic!("{op} is no part of a plan"),
     };
     if across { Lever::InterNode } else { Lever::IntraNode }
 }

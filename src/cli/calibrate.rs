@@ -28,6 +28,7 @@ use crate::measure::campaign::SkipReason;
 use crate::measure::journal::{Journaled, Run};
 use crate::measure::replay::Replay;
 use crate::measure::sampler::Sampling;
+use crate::op::Op;
 use crate::plan::{self, Plan};
 use crate::refine::Event;
 use crate::report;
@@ -145,7 +146,8 @@ pub(super) fn order(cli: &Cli, wanted: impl Fn(&Plan) -> bool) -> anyhow::Result
     let (mut plans, mut ops) = (Vec::new(), Vec::new());
     for name in &cli.plans {
         if name.ends_with(".csv") {
-            ops.extend(Table::read(Path::new(name))?.records.iter().map(|record| record.op));
+            let ops_of = Table::read(Path::new(name))?.records.into_iter().map(|record| record.op);
+            ops.extend(ops_of.filter(|op| !matches!(op, Op::Chain(_))));
         } else {
             plans.push(read_plan(name)?);
         }
@@ -282,7 +284,7 @@ pub(super) fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> an
     }
 }
 
-fn by_family(ops: &[crate::op::Op]) -> String {
+fn by_family(ops: &[Op]) -> String {
     let counts =
         crate::op::Family::ALL.map(|family| (family, ops.iter().filter(|op| op.family() == family).count()));
     let parts = counts.iter().filter(|(_, n)| *n > 0).map(|(family, n)| format!("{n} {family}"));

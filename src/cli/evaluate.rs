@@ -17,7 +17,6 @@ use super::inspect::{self, CheckArgs};
 use super::output::finish;
 use super::search::{self, SearchArgs};
 use super::validate::ValidateArgs;
-use crate::cost::Cost;
 use crate::evaluate::{self as pipeline, Evaluation};
 use crate::formula::{self, Setting};
 use crate::op::{Gemm, Op};
@@ -214,7 +213,7 @@ fn time(args: &TimeArgs) -> anyhow::Result<String> {
     let source = source(&args.source)?;
     let dtype = pipeline::dtype(args.source.dtype, None, &source)?;
     let gemm = Gemm { m: args.m, k: args.k, n: args.n, batch: args.batch, dtype };
-    let estimate = source.cost(&Op::Gemm(gemm)).map_err(|miss| {
+    let estimate = source.alone(&Op::Gemm(gemm)).map_err(|miss| {
         let asked = format!("time {} {} {}", args.m, args.k, args.n);
         anyhow::anyhow!("{miss}{}", remedy(&miss, &asked, &args.source))
     })?;

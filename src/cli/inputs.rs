@@ -120,7 +120,14 @@ pub fn source(args: &SourceArgs) -> anyhow::Result<Source> {
     }
     let paths: Vec<&Path> = args.table.iter().map(PathBuf::as_path).collect();
     let fallback = args.fallback.as_deref().map(|name| sheet(name).map(|s| (name, s))).transpose()?;
-    Ok(Source::from_tables(&paths, fallback)?)
+    let source = Source::from_tables(&paths, fallback)?;
+    // text and page say so above their numbers; what a program reads has no place for it
+    if matches!(args.format, Format::Json | Format::Formula | Format::Perfetto) {
+        for (family, correction) in source.corrections() {
+            eprintln!("times of {} in {} as in layers: {correction}", family.family, family.dtype);
+        }
+    }
+    Ok(source)
 }
 
 /// The longest plan or formula, in bytes: a hundred times what people write.

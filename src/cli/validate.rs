@@ -1,36 +1,63 @@
 //! `evaluate validate`: a plan's share run for real beside what was predicted.
 
-#[cfg(not(feature = "cpu"))]
-use anyhow::bail;
-use clap::Args;
+use std::path::{Path, PathBuf};
 
-use super::inputs::{AttentionArg, Format};
-#[cfg(feature = "cpu")]
-use super::inputs::{only_text_or_json, read_plan};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use super::inputs::{AttentionArg, Format, only_text_or_json, read_plan};
+use crate::cost::Cost;
+use crate::dtype::Dtype;
+use crate::measure::Backend;
+use crate::plan::BUILT_IN;
+use crate::report;
+use crate::source::Source;
+use crate::spec::AttentionMode;
+use crate::table::Table;
+use crate::validate::{Lesson, Order, Validation, lessons, validate as run};
 
 /// What to run, and against what.
 #[derive(Args)]
 pub(super) struct ValidateArgs {
-    /// A built-in plan, or a plan file (.toml)
-    pub plan: String,
-    /// The table that predicts [default: the ops are measured here, in turn with the plan]
+    /// Built-in plans, or plan files (.toml); all built-in ones if none is named
+    pub plans: Vec<String>,
+    /// What to run on [default: a GPU where there is one, or else this processor]
+    #[arg(long, value_enum)]
+    pub backend: Option<On>,
+    /// A table to judge, beside what the ops take here and now
     #[arg(long, value_name = "FILE")]
-    pub table: Option<std::path::PathBuf>,
+    pub table: Option<PathBuf>,
+    /// Write into this table by how much ops take longer in a layer than alone; evaluate then counts with it
+    #[arg(long, value_name = "TABLE")]
+    pub learn: Option<PathBuf>,
     /// Layers to run
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub layers: u64,
-    /// The share of the batch, and then of the sequence, to run with: 1/16 or 0.06 [default: what runs in a second]
+    /// The share of the batch, and then of the sequence, to run with: 1/16 or 0.06 [default: what runs in half a
+    /// second]
     #[arg(long, value_parser = fraction)]
     pub scale: Option<f64>,
-    /// Rounds of measuring and running
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub rounds: u64,
+    /// Rounds of running the layer and its ops by turns [default: as many as it takes, 5 to 25]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub rounds: Option<u64>,
+    /// Element type [default: bf16 on a GPU, f32 on a processor]
+    #[arg(long)]
+    pub dtype: Option<Dtype>,
     /// Whether the scores of attention are stored
     #[arg(long)]
     pub attention: Option<AttentionArg>,
     /// For people or for programs
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// What can run a layer.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum On {
+    /// The first CUDA device
+    Cuda,
+    /// This machine's processor
+    Cpu,
 }
 
 /// Reads `1/16` or `0.0625`.
@@ -45,43 +72,89 @@ fn fraction(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a scale is above 0 and at most 1, such as 1/16".to_owned())
 }
 
-/// Runs the command on the processor.
-#[cfg(feature = "cpu")]
+/// Runs the command.
 pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<String> {
-    use crate::dtype::Dtype;
-    use crate::measure::Backend;
-    use crate::measure::cpu::Cpu;
-    use crate::report;
-    use crate::source::Source;
-    use crate::spec::AttentionMode;
-    use crate::validate::{Order, validate};
-
     only_text_or_json(args.format)?;
-    let plan = read_plan(&args.plan)?;
+    let built_in = || BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names: Vec<String> = if args.plans.is_empty() { built_in() } else { args.plans.clone() };
+    let plans = names.iter().map(|name| read_plan(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let source = args.table.as_deref().map(|path| Source::from_tables(&[path], None)).transpose()?;
-    let mut backend = Cpu::new(super::calibrate::SEED);
+    let pupil =
+        args.learn.as_deref().map(|path| Ok::<_, anyhow::Error>((path, Table::read(path)?))).transpose()?;
+    let mut backend = open(args.backend)?;
+    if let Some((path, table)) = &pupil {
+        let here = Table { device: Some(backend.device()), ..Table::default() };
+        let context = || format!("{} cannot learn from this machine", path.display());
+        table.under_same_conditions(&here).with_context(context)?;
+    }
     backend.remarks().iter().for_each(|remark| eprintln!("remark: {remark}"));
-    let attention = args.attention.map_or(plan.attention, |mode| match mode {
-        AttentionArg::Fused => AttentionMode::Fused,
-        AttentionArg::Unfused => AttentionMode::Unfused,
-    });
     let order = Order {
         layers: args.layers,
         scale: args.scale,
-        rounds: usize::try_from(args.rounds).unwrap_or(usize::MAX),
-        dtype: Dtype::F32,
-        attention,
+        rounds: args.rounds.map(|rounds| usize::try_from(rounds).unwrap_or(usize::MAX)),
+        dtype: args.dtype.or(backend.dtypes().first().copied()).unwrap_or(Dtype::F32),
+        attention: args.attention.map(|mode| match mode {
+            AttentionArg::Fused => AttentionMode::Fused,
+            AttentionArg::Unfused => AttentionMode::Unfused,
+        }),
     };
-    let cost = source.as_ref().map(|source| source as &dyn crate::cost::Cost);
-    let found = validate(&plan, &mut backend, cost, &order)?;
+    let mut found: Vec<Validation> = Vec::new();
+    for plan in &plans {
+        if plans.len() > 1 {
+            eprintln!("running {}", plan.name);
+        }
+        let cost = source.as_ref().map(|source| source as &dyn Cost);
+        found.extend(run(plan, &mut *backend, cost, &order)?);
+    }
+    let learned = if pupil.is_some() { lessons(&found, backend.name()) } else { Vec::new() };
+    let text = match args.format {
+        Format::Json => report::validation_json(&found, &learned)?,
+        _ => report::validation(&backend.device().name, &found),
+    };
+    let Some((path, table)) = pupil else { return Ok(text) };
+    learn(table, path, &learned)?;
     Ok(match args.format {
-        Format::Json => report::validation_json(&plan.name, &found)?,
-        _ => report::validation(&plan.name, &backend.device().name, &found),
+        Format::Json => text,
+        _ => text + "\n" + &report::lessons(&path.display().to_string(), &learned),
     })
 }
 
-/// Runs the command on the processor.
+/// Puts rows of whole layers in the place of those that were there.
+fn learn(mut table: Table, path: &Path, learned: &[Lesson]) -> anyhow::Result<()> {
+    table.records.retain(|record| learned.iter().all(|lesson| lesson.row.op != record.op));
+    let systematic = learned.iter().filter(|lesson| lesson.is_systematic);
+    table.records.extend(systematic.map(|lesson| lesson.row.clone()));
+    Ok(table.write(path)?)
+}
+
+/// What is asked for; where nothing is, a GPU if there is one.
+fn open(asked: Option<On>) -> anyhow::Result<Box<dyn Backend>> {
+    match asked {
+        Some(On::Cpu) => cpu(),
+        Some(On::Cuda) => cuda().context("no layer can be run on a GPU here"),
+        None => cuda().or_else(|_| cpu()),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> anyhow::Result<Box<dyn Backend>> {
+    use crate::measure::cuda::{Cache, Cuda, Policy, Settings};
+    let (cache, policy) = (Cache::WeightsCold, Policy::Heuristic);
+    let seed = super::calibrate::SEED;
+    Ok(Box::new(Cuda::open(Settings { device: 0, cache, policy, allow_shared: false, seed })?))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> anyhow::Result<Box<dyn Backend>> {
+    anyhow::bail!("this build has no backend for GPUs; build it with --features cuda")
+}
+
+#[cfg(feature = "cpu")]
+fn cpu() -> anyhow::Result<Box<dyn Backend>> {
+    Ok(Box::new(crate::measure::cpu::Cpu::new(super::calibrate::SEED)))
+}
+
 #[cfg(not(feature = "cpu"))]
-pub(super) fn validate(_: &ValidateArgs) -> anyhow::Result<String> {
-    bail!("this build has no processor backend; build it with --features cpu")
+fn cpu() -> anyhow::Result<Box<dyn Backend>> {
+    anyhow::bail!("this build has no processor backend; build it with --features cpu")
 }

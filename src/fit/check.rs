@@ -90,6 +90,7 @@ impl Group {
             Op::Collective(op) => (Some(op.kind.name()), Some(op.dtype)),
             Op::P2p(op) => (Some(op.link.kind()), None),
             Op::Overlap(op) => (Some(op.timed.name()), Some(op.dtype)),
+            Op::Chain(op) => (Some(op.family.name()), Some(op.dtype)),
         };
         Group { family: op.family(), kind, dtype }
     }
@@ -223,8 +224,9 @@ fn predict(fit: &Fit, rows: &[&Record]) -> Vec<Tried> {
         measured: record.summary.seconds,
         estimate: fit.cost(&record.op).ok(),
     };
-    // of two ops at a time nothing is predicted
-    let is_predicted =
-        |record: &&&Record| record.summary.seconds > Seconds::ZERO && record.op.family() != Family::Overlap;
+    // of two ops at a time, and of whole layers, nothing is predicted
+    let is_predicted = |record: &&&Record| {
+        record.summary.seconds > Seconds::ZERO && !matches!(record.op, Op::Overlap(_) | Op::Chain(_))
+    };
     rows.iter().filter(is_predicted).map(tried).collect()
 }

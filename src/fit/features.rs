@@ -37,6 +37,8 @@ pub enum Key {
     /// One of a product and an all-reduce, beside the other, on this many nodes: single rows, of which nothing
     /// follows for others.
     Overlap(Timed, u64),
+    /// What no surface speaks of.
+    Chain,
 }
 
 impl Key {
@@ -49,6 +51,7 @@ impl Key {
             Op::Collective(op) => Key::Collective(op.kind, op.nodes),
             Op::P2p(op) => Key::P2p(op.link),
             Op::Overlap(op) => Key::Overlap(op.timed, op.nodes as u64),
+            Op::Chain(_) => Key::Chain,
         }
     }
 
@@ -61,6 +64,7 @@ impl Key {
             Key::Collective(..) => Family::Collective,
             Key::P2p(_) => Family::P2p,
             Key::Overlap(..) => Family::Overlap,
+            Key::Chain => Family::Chain,
         }
     }
 
@@ -68,7 +72,7 @@ impl Key {
     pub const fn dtype(&self) -> Option<Dtype> {
         match self {
             Key::Gemm(dtype) | Key::Kernel(_, dtype) | Key::Attention(dtype) => Some(*dtype),
-            Key::Collective(..) | Key::P2p(_) | Key::Overlap(..) => None,
+            Key::Collective(..) | Key::P2p(_) | Key::Overlap(..) | Key::Chain => None,
         }
     }
 }
@@ -86,6 +90,7 @@ impl fmt::Display for Key {
             Key::P2p(Link::InterNode) => f.write_str("send between nodes"),
             Key::P2p(link) => f.write_str(link.kind()),
             Key::Overlap(timed, nodes) => write!(f, "overlap of {} on {nodes} nodes", timed.name()),
+            Key::Chain => f.write_str("such chain"),
         }
     }
 }
@@ -132,6 +137,7 @@ impl Features {
             Op::Collective(op) => ([op.bytes, op.ranks, 1, 1], Join::Sum),
             Op::P2p(op) => ([op.bytes, 1, 1, 1], Join::Sum),
             Op::Overlap(_) => return None,
+            Op::Chain(_) => return None,
         };
         let mut coords = counts.map(|count| (count.max(1) as f64).log2());
         let (most_work, most) = MOST_LOG2;
@@ -143,13 +149,13 @@ impl Features {
         }
         let work = match op {
             Op::Gemm(_) | Op::Attention(_) => [op.flops() as f64, op.bytes() as f64],
-            Op::Kernel(_) | Op::P2p(_) | Op::Overlap(_) => [op.bytes() as f64, 0.0],
+            Op::Kernel(_) | Op::P2p(_) | Op::Overlap(_) | Op::Chain(_) => [op.bytes() as f64, 0.0],
             Op::Collective(op) => [op.traffic_factor() * op.bytes as f64, op.steps() as f64],
         };
         let spill: &[(usize, usize)] = match op {
             Op::Gemm(_) => &[(3, 0), (0, 2)],
             Op::Kernel(_) | Op::Attention(_) => &[(0, 1)],
-            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => &[],
+            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) | Op::Chain(_) => &[],
         };
         Some(Features { op: *op, coords, work, join, spill })
     }

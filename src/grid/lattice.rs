@@ -73,6 +73,7 @@ fn of_family(family: Family, bounds: &Bounds) -> Vec<Op> {
                 ops.extend(message_sizes().map(|bytes| Op::P2p(P2p { bytes, link })));
             }
         }
+        Family::Chain => {} // of layers that are run whole
     }
     ops
 }

@@ -45,7 +45,7 @@ impl Shape {
             }
             Op::P2p(op) if !op.link.is_copy() => Some(Shape::new(Pattern::Send, op.bytes.div_ceil(size), 2)),
             Op::Overlap(op) => Shape::of(&Op::Collective(op.all_reduce()), size),
-            Op::P2p(_) | Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) => None,
+            Op::P2p(_) | Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) | Op::Chain(_) => None,
         }
     }
 

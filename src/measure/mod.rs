@@ -5,6 +5,7 @@
 
 mod anchors;
 pub mod campaign;
+pub mod chain;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -27,6 +28,7 @@ mod visits;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use self::chain::{Chain, ChainOp};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
 use crate::op::{Link, Op, P2p};
@@ -99,6 +101,23 @@ pub trait Backend {
     /// When the op is not supported, does not fit in memory, cannot run, or gives a wrong result.
     fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError>;
 
+    /// A clock that goes only while cores work for this process, by as much as they do over their number; `None` of
+    /// a device whose time is not shared.
+    fn core_clock(&self) -> Option<Rc<dyn Clock>> {
+        None
+    }
+
+    /// Time for which this process could have worked while other programs had the cores, over their number; `None`
+    /// where nobody says.
+    fn waited(&self) -> Option<Seconds> {
+        None
+    }
+
+    /// How fast the device's clock runs now. Only the ratio of two means something; `None` where nobody says.
+    fn pace(&mut self) -> Option<f64> {
+        None
+    }
+
     /// Makes ops ready that run one after the other on buffers of so many elements, which they share.
     ///
     /// # Errors
@@ -107,26 +126,6 @@ pub trait Backend {
         let op = links.first().map_or(Op::P2p(P2p { bytes: 1, link: Link::IntraNode }), |link| link.op);
         Err(MeasureError::Unsupported { op, reason: format!("{} runs no chains of ops yet", self.name()) })
     }
-}
-
-/// An op of a chain. What it reads or writes is a buffer's number and the first element there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChainOp {
-    /// What runs.
-    pub op: Op,
-    /// Its operands in their order; none for ops of several ranks, which have buffers of their own.
-    pub reads: Vec<(usize, u64)>,
-    /// Where its result goes.
-    pub writes: Option<(usize, u64)>,
-}
-
-/// Ops that run one after the other.
-pub trait Chain {
-    /// Runs all of them once and returns how long each took, from the end of the one before to its own.
-    ///
-    /// # Errors
-    /// When one cannot run to its end.
-    fn run(&mut self) -> Result<Vec<Seconds>, MeasureError>;
 }
 
 /// An op with its buffers, checked and ready to be timed.
@@ -174,6 +173,10 @@ impl Clock for WallClock {
         self.0.elapsed()
     }
 }
+
+/// What every backend says of an op that none runs.
+#[cfg(any(feature = "cpu", feature = "cuda"))]
+const NO_OP: &str = "it stands for whole layers";
 
 /// Why an op could not be measured.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

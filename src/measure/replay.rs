@@ -52,7 +52,9 @@ impl Clock for VirtualClock {
 impl Replay {
     /// The device that `table` is of. Its element types are those of the table, the one with most rows first.
     pub fn new(table: Table) -> Replay {
-        let ops: Vec<Op> = table.records.iter().map(|record| record.op).collect();
+        // what layers showed is no op that a campaign measures
+        let is_op = |op: &Op| !matches!(op, Op::Chain(_));
+        let ops: Vec<Op> = table.records.iter().map(|record| record.op).filter(is_op).collect();
         let mut counts: HashMap<Dtype, usize> = HashMap::new();
         for dtype in ops.iter().filter_map(Op::dtype) {
             *counts.entry(dtype).or_default() += 1;

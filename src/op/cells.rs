@@ -10,7 +10,7 @@ use crate::dtype::Dtype;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cells {
-    /// Family: gemm, kernel, attention, collective, p2p or overlap.
+    /// Family: gemm, kernel, attention, collective, p2p, overlap or chain.
     pub op: String,
     /// Kind within the family; empty for gemm and attention.
     pub kind: String,
@@ -142,7 +142,7 @@ impl fmt::Display for Column {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpError {
     /// The column `op` holds a word that is no family.
-    #[error("\"{0}\" is not an op; known are gemm, kernel, attention, collective, p2p, overlap")]
+    #[error("\"{0}\" is not an op; known are gemm, kernel, attention, collective, p2p, overlap, chain")]
     UnknownOp(String),
     /// The column `kind` holds a word that is no kind of this op.
     #[error("\"{kind}\" is not a kind of {op}; known are {known}")]

@@ -4,6 +4,7 @@
 
 mod attention;
 mod cells;
+mod chained;
 mod collective;
 mod gemm;
 mod kernel;
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub use attention::Attention;
 pub use cells::{Cells, Column, OpError};
+pub use chained::Chained;
 pub use collective::{Collective, CollectiveKind};
 pub use gemm::Gemm;
 pub use kernel::{Kernel, KernelKind};
@@ -37,9 +39,11 @@ pub enum Op {
     P2p(P2p),
     /// A product while an all-reduce runs, or the other way round.
     Overlap(Overlap),
+    /// Ops of one family within a layer, beside the same ops alone.
+    Chain(Chained),
 }
 
-/// The six families of ops, named as in the column `op` of a table.
+/// The families of ops, named as in the column `op` of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Matrix products.
@@ -54,12 +58,21 @@ pub enum Family {
     P2p,
     /// Products and all-reduces at the same time: of these no plan is made, but they tell how each slows the other.
     Overlap,
+    /// What being in a layer changes about ops of another family.
+    Chain,
 }
 
 impl Family {
     /// Every family, in the order of a table.
-    pub const ALL: [Family; 6] =
-        [Family::Gemm, Family::Kernel, Family::Attention, Family::Collective, Family::P2p, Family::Overlap];
+    pub const ALL: [Family; 7] = [
+        Family::Gemm,
+        Family::Kernel,
+        Family::Attention,
+        Family::Collective,
+        Family::P2p,
+        Family::Overlap,
+        Family::Chain,
+    ];
 
     /// The name in the column `op` of a table.
     pub const fn name(self) -> &'static str {
@@ -70,6 +83,7 @@ impl Family {
             Family::Collective => "collective",
             Family::P2p => "p2p",
             Family::Overlap => "overlap",
+            Family::Chain => "chain",
         }
     }
 
@@ -95,6 +109,7 @@ impl Op {
             Op::Collective(_) => Family::Collective,
             Op::P2p(_) => Family::P2p,
             Op::Overlap(_) => Family::Overlap,
+            Op::Chain(_) => Family::Chain,
         }
     }
 
@@ -104,7 +119,7 @@ impl Op {
             Op::Gemm(op) => op.flops(),
             Op::Attention(op) => op.flops(),
             Op::Overlap(op) => op.gemm().flops(),
-            Op::Kernel(_) | Op::Collective(_) | Op::P2p(_) => 0,
+            Op::Kernel(_) | Op::Collective(_) | Op::P2p(_) | Op::Chain(_) => 0,
         }
     }
 
@@ -117,6 +132,7 @@ impl Op {
             Op::Collective(op) => u128::from(op.bytes),
             Op::P2p(op) => u128::from(op.bytes),
             Op::Overlap(op) => op.gemm().bytes().saturating_add(op.bytes.into()),
+            Op::Chain(_) => 0,
         }
     }
 
@@ -129,6 +145,7 @@ impl Op {
             Op::Collective(op) => Some(op.dtype),
             Op::P2p(_) => None,
             Op::Overlap(op) => Some(op.dtype),
+            Op::Chain(op) => Some(op.dtype),
         }
     }
 
@@ -141,6 +158,7 @@ impl Op {
             Op::Collective(op) => op.cells(),
             Op::P2p(op) => op.cells(),
             Op::Overlap(op) => op.cells(),
+            Op::Chain(op) => op.cells(),
         }
     }
 
@@ -156,6 +174,7 @@ impl Op {
             "collective" => Collective::from_cells(cells).map(Op::Collective),
             "p2p" => P2p::from_cells(cells).map(Op::P2p),
             "overlap" => Overlap::from_cells(cells).map(Op::Overlap),
+            "chain" => Chained::from_cells(cells).map(Op::Chain),
             other => Err(OpError::UnknownOp(other.to_owned())),
         }
     }
@@ -170,6 +189,7 @@ impl fmt::Display for Op {
             Op::Collective(op) => op.fmt(f),
             Op::P2p(op) => op.fmt(f),
             Op::Overlap(op) => op.fmt(f),
+            Op::Chain(op) => op.fmt(f),
         }
     }
 }

@@ -45,7 +45,7 @@ pub use path_formula::path_formula;
 pub use perfetto::perfetto;
 pub use ranking::ranking;
 pub use search::{search, search_json};
-pub use validate::{validation, validation_json};
+pub use validate::{lessons, validation, validation_json};
 
 use std::collections::BTreeSet;
 

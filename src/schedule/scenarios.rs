@@ -149,6 +149,7 @@ fn surface(op: &Op) -> String {
         Op::Collective(op) => format!("collective {:?} {}", op.kind, op.nodes),
         Op::P2p(op) => format!("p2p {:?}", op.link),
         Op::Overlap(op) => format!("overlap {:?}", op.timed),
+        Op::Chain(op) => op.to_string(),
     }
 }
 

@@ -5,8 +5,15 @@ use std::collections::BTreeSet;
 use super::{MergeError, Table};
 
 /// What a device's description says of a moment or of one specimen, and not of how it is measured.
-const PASSING: [&str; 6] =
-    ["uuid", "burn_in_seconds", "sm_mhz", "memory_mhz", "temperature_celsius", "persistence"];
+const PASSING: [&str; 7] = [
+    "uuid",
+    "burn_in_seconds",
+    "launch_seconds",
+    "sm_mhz",
+    "memory_mhz",
+    "temperature_celsius",
+    "persistence",
+];
 
 /// Conditions that rows carry among their flags.
 const OF_ROWS: [&str; 2] = ["cache", "policy"];

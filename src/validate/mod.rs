@@ -1,112 +1,76 @@
 //! Predicted against executed: one GPU's share of a plan, run for real as a chain of ops on buffers that they
 //! share, beside what the sum of its ops promises.
+//!
+//! Whatever else a machine does meanwhile lengthens both. So every round runs the chain and the ops alone by turns,
+//! and only ratios within a round count; where other programs took the cores, the time that cores worked stands for
+//! the time that went by.
 
+mod findings;
+mod learn;
 mod share;
+mod turns;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+pub use self::findings::{Link, Reasons, Reference, Tabled, Validation};
+pub use self::learn::{Lesson, lessons};
 
 use crate::cost::{Cost, CostError};
 use crate::dtype::Dtype;
 use crate::graph::Graph;
-use crate::measure::sampler::{Sampling, sample_pass};
 use crate::measure::{Backend, MeasureError};
 use crate::op::{Gemm, Op};
 use crate::plan::{self, Choice, Layout, Plan};
 use crate::spec::AttentionMode;
-use crate::stats;
-use crate::units::Seconds;
-
-use self::share::Share;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
     /// Layers to run.
     pub layers: u64,
-    /// The share of the tokens to run with; none for as many as run in about a second.
+    /// The share of the tokens to run with; none for as many as run in about half a second.
     pub scale: Option<f64>,
-    /// Rounds of measuring and running.
-    pub rounds: usize,
+    /// Rounds of running the chain and its ops by turns; none for as many as it takes.
+    pub rounds: Option<usize>,
     /// Element type.
     pub dtype: Dtype,
-    /// Whether the scores of attention are stored.
-    pub attention: AttentionMode,
+    /// Whether the scores of attention are stored; none for what the plan says.
+    pub attention: Option<AttentionMode>,
 }
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
 pub enum ValidateError {
     /// An op cannot be run, or the buffers do not fit.
-    #[error("{0}\n  choose a smaller --scale, or another backend")]
-    Measure(#[from] MeasureError),
+    #[error("{plan}: {why}\n  choose a smaller --scale, or another backend")]
+    Measure {
+        /// The plan.
+        plan: String,
+        /// What happened.
+        why: MeasureError,
+    },
     /// The table does not know an op at this scale.
-    #[error("{0}\n  leave --table out to measure the ops here and now")]
-    Cost(#[from] CostError),
+    #[error("{plan}: {why}\n  leave --table out to measure the ops here and now")]
+    Cost {
+        /// The plan.
+        plan: String,
+        /// What is missing.
+        why: CostError,
+    },
     /// The plan has no op on the GPU.
     #[error("{0} has no op to run")]
     Nothing(String),
 }
 
-/// One op of the chain, predicted and executed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Link {
-    /// The node, such as `mlp_up`.
-    pub name: String,
-    /// What runs.
-    pub op: Op,
-    /// The median of its time alone.
-    pub predicted: f64,
-    /// The median of its time in the chain.
-    pub executed: f64,
-    /// What can be told of the difference; empty where it is within 3 %.
-    pub reason: String,
-}
+/// Time that one layer takes at the scale that is chosen, in seconds of this machine by its FLOPs.
+const USUAL_SECONDS: f64 = 0.5;
 
-/// One share of a plan, predicted and executed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Validation {
-    /// The GPU whose share it is.
-    pub gpu: u32,
-    /// Sequences and tokens of each that were run.
-    pub batch: (u64, u64),
-    /// In the order of the chain.
-    pub links: Vec<Link>,
-    /// Of each round, the sum of the ops' times alone, and the time of the chain, in seconds.
-    pub rounds: Vec<(f64, f64)>,
-    /// Nodes that were not run.
-    pub left_out: Vec<String>,
-}
+/// Sizes of the products by which the machine's speed is judged: the second where the first is over at once.
+const PROBES: [u64; 2] = [512, 4096];
 
-impl Validation {
-    /// By how much the chain takes longer than the sum of its ops, as a share of the sum: the median of all rounds.
-    pub fn error(&self) -> f64 {
-        let mut errors = self.errors();
-        errors.sort_unstable_by(f64::total_cmp);
-        errors.get(errors.len() / 2).copied().unwrap_or(0.0)
-    }
-
-    /// The same, of each round.
-    pub fn errors(&self) -> Vec<f64> {
-        self.rounds.iter().map(|(sum, chain)| chain / sum - 1.0).collect()
-    }
-}
-
-/// FLOPs of one layer at the scale that is chosen, in seconds of this machine.
-const USUAL_SECONDS: f64 = 1.0;
-
-/// Time for one op alone in one round.
-const ALONE: std::time::Duration = std::time::Duration::from_millis(300);
-
-/// Runs of the chain in one round.
-const RUNS: usize = 3;
-
-/// Differences below this are not worth a reason.
-const SMALL: f64 = 0.03;
+/// A product that takes less says nothing of the machine's speed, in seconds.
+const AT_ONCE: f64 = 1e-4;
 
 /// Runs the shares of a plan: that of the first GPU, and of a plan with two groups that of the first expert GPU, too.
-/// What ops take alone is asked of `cost`, or measured in between, so that whatever else the machine does in a round
-/// concerns both.
+/// What ops take alone is measured by turns with them; `cost` is asked beside, where a table is to be judged.
 ///
 /// # Errors
 /// When an op cannot be run or priced, or the buffers do not fit.
@@ -120,19 +84,30 @@ pub fn validate(
         Layout::Pipeline(_) => vec![0],
         Layout::Separated(layout) => vec![0, layout.attention as u32],
     };
+    let measure = |why: MeasureError| ValidateError::Measure { plan: plan.name.clone(), why };
     let scale = match order.scale {
         Some(scale) => scale,
-        None => usual_scale(plan, backend, order, &gpus)?,
+        None => usual_scale(plan, backend, order, &gpus).map_err(measure)?,
     };
     let (graph, batch) = scaled(plan, scale, order);
-    let one = |gpu: u32| {
-        let share = share::share(&graph, gpu, order.layers);
+    let mut one = |gpu: u32| {
+        let share = share::share(&graph, gpu, order.layers, &|op| runs(backend, op));
         if share.links.is_empty() {
             return Err(ValidateError::Nothing(plan.name.clone()));
         }
-        run(&share, backend, cost, (gpu, batch, order.rounds))
+        let priced = |cost: &dyn Cost| findings::priced(&share, cost);
+        let table = cost.map(priced).transpose();
+        let table = table.map_err(|why| ValidateError::Cost { plan: plan.name.clone(), why })?;
+        let rounds = turns::turns(&share, backend, order.rounds).map_err(measure)?;
+        let of = Reference { plan: plan.name.clone(), gpu, batch, dtype: order.dtype };
+        Ok(Validation::of(of, share, table, &rounds))
     };
-    gpus.into_iter().map(one).collect()
+    gpus.into_iter().map(&mut one).collect()
+}
+
+/// Whether an op is part of the chain: communication is where there is somebody to talk to.
+fn runs(backend: &dyn Backend, op: &Op) -> bool {
+    !matches!(op, Op::P2p(_)) && (!op.family().is_communication() || backend.supports(op).is_ok())
 }
 
 /// The graph of the plan with fewer sequences, and then shorter ones.
@@ -147,8 +122,8 @@ fn scaled(plan: &Plan, scale: f64, order: &Order) -> (Graph, (u64, u64)) {
     plan.model.sequence = length.clamp(1, plan.model.sequence);
     // all of them are computed, or the newest in decoding
     plan.model.queries = if all { plan.model.sequence } else { plan.model.queries };
-    let choice =
-        Choice { dtype: order.dtype, gpus_per_node: plan.gpus, microbatches: 1, attention: order.attention };
+    let attention = order.attention.unwrap_or(plan.attention);
+    let choice = Choice { dtype: order.dtype, gpus_per_node: plan.gpus, microbatches: 1, attention };
     let graph = match plan::lower(&plan, &choice) {
         Ok(dag) => plan::describe(&plan, &choice, &dag),
         Err(_) => Graph::default(),
@@ -156,23 +131,30 @@ fn scaled(plan: &Plan, scale: f64, order: &Order) -> (Graph, (u64, u64)) {
     (graph, (plan.model.batch, plan.model.sequence))
 }
 
-/// As many tokens, by halves, as fit in half of the memory and run in about a second.
+/// As many tokens, by halves, as fit in half of the memory and run in about [`USUAL_SECONDS`].
 fn usual_scale(
     plan: &Plan,
     backend: &mut dyn Backend,
     order: &Order,
     gpus: &[u32],
-) -> Result<f64, ValidateError> {
-    let product = Op::Gemm(Gemm { m: 512, k: 512, n: 512, batch: 1, dtype: order.dtype });
-    let seconds = alone(backend, &product)?.max(1e-9);
-    let flops_per_s = product.flops() as f64 / seconds;
+) -> Result<f64, MeasureError> {
+    let mut flops_per_s = 1.0;
+    for size in PROBES {
+        let product = Op::Gemm(Gemm { m: size, k: size, n: size, batch: 1, dtype: order.dtype });
+        let seconds = turns::alone(backend, &product)?.least().max(1e-9);
+        flops_per_s = product.flops() as f64 / seconds;
+        if seconds > AT_ONCE {
+            break;
+        }
+    }
     let mut scale = 1.0;
     for _ in 0..40 {
         let (graph, _) = scaled(plan, scale, order);
         let fits = gpus.iter().all(|gpu| {
-            let share = share::share(&graph, *gpu, order.layers);
+            let share = share::share(&graph, *gpu, order.layers, &|op| runs(backend, op));
             let flops: u128 = share.links.iter().map(|link| link.op.flops()).sum();
-            let bytes: u128 = share.buffers.iter().map(|elements| 4 * u128::from(*elements)).sum();
+            let bytes: u128 =
+                share.buffers.iter().map(|elements| u128::from(order.dtype.bytes() * *elements)).sum();
             let largest = share.links.iter().map(|link| backend.need(&link.op)).max().unwrap_or(0);
             flops as f64 / flops_per_s <= USUAL_SECONDS && bytes + largest <= u128::from(backend.memory() / 2)
         });
@@ -182,85 +164,4 @@ fn usual_scale(
         scale /= 2.0;
     }
     Ok(scale)
-}
-
-/// The median time of an op alone, as a campaign measures it.
-fn alone(backend: &mut dyn Backend, op: &Op) -> Result<f64, MeasureError> {
-    let (clock, shortest) = (backend.clock(), backend.shortest_sample());
-    let mut case = backend.prepare(op)?;
-    let samples = sample_pass(&mut *case, &*clock, Sampling::default(), shortest, ALONE)?;
-    Ok(stats::median(&samples.samples).unwrap_or_default().get())
-}
-
-fn run(
-    share: &Share,
-    backend: &mut dyn Backend,
-    cost: Option<&dyn Cost>,
-    (gpu, batch, rounds): (u32, (u64, u64), usize),
-) -> Result<Validation, ValidateError> {
-    let mut chain = backend.chain(&share.links, &share.buffers)?;
-    let mut predicted: BTreeMap<Op, Vec<f64>> = BTreeMap::new();
-    let mut executed: Vec<Vec<Seconds>> = vec![Vec::new(); share.links.len()];
-    let mut sums = Vec::new();
-    chain.run()?; // the first touches what no later one does
-    for _ in 0..rounds.max(1) {
-        let mut now: BTreeMap<Op, f64> = BTreeMap::new();
-        for link in &share.links {
-            if let Entry::Vacant(entry) = now.entry(link.op) {
-                let seconds = match cost {
-                    Some(cost) => cost.cost(&link.op)?.seconds.get(),
-                    None => alone(backend, &link.op)?,
-                };
-                entry.insert(seconds);
-                predicted.entry(link.op).or_default().push(seconds);
-            }
-        }
-        let mut wholes = Vec::new();
-        for _ in 0..RUNS {
-            let times = chain.run()?;
-            wholes.push(times.iter().copied().sum::<Seconds>());
-            executed.iter_mut().zip(times).for_each(|(all, time)| all.push(time));
-        }
-        let sum = share.links.iter().map(|link| now.get(&link.op).copied().unwrap_or(0.0)).sum();
-        sums.push((sum, stats::median(&wholes).unwrap_or_default().get()));
-    }
-    let cache = cache_bytes(backend);
-    let link = |(i, link): (usize, &crate::measure::ChainOp)| {
-        let mut alone = predicted.get(&link.op).cloned().unwrap_or_default();
-        alone.sort_unstable_by(f64::total_cmp);
-        let predicted = alone.get(alone.len() / 2).copied().unwrap_or(0.0);
-        let times = executed.get(i).map_or(&[][..], Vec::as_slice);
-        let executed = stats::median(times).unwrap_or_default().get();
-        let after = i.checked_sub(1).and_then(|i| share.links.get(i)).map(|link| link.op);
-        let reason = reason(executed / predicted - 1.0, predicted, share.passed[i], cache, after);
-        Link { name: share.names[i].clone(), op: link.op, predicted, executed, reason }
-    };
-    let links = share.links.iter().enumerate().map(link).collect();
-    Ok(Validation { gpu, batch, links, rounds: sums, left_out: share.left_out.clone() })
-}
-
-/// Bytes of the cache that matters, where the backend says it.
-fn cache_bytes(backend: &dyn Backend) -> Option<u64> {
-    let details = backend.device().details;
-    let bytes = ["cache_bytes", "l2_bytes"].into_iter().find_map(|key| details.get(key)?.as_integer());
-    bytes.and_then(|bytes| u64::try_from(bytes).ok())
-}
-
-/// What can be told of a difference: an op alone finds its operands in memory, and always runs after itself.
-fn reason(off: f64, predicted: f64, passed: u64, cache: Option<u64>, after: Option<Op>) -> String {
-    use crate::units::human_bytes;
-    if off.abs() < SMALL || !off.is_finite() {
-        return String::new();
-    }
-    let in_cache = cache.filter(|cache| passed > 0 && passed <= *cache);
-    match (off < 0.0, in_cache, after) {
-        (true, Some(cache), _) => {
-            format!("{} from the op before, in a cache of {}", human_bytes(passed), human_bytes(cache))
-        }
-        (false, _, Some(after)) if after.family().is_communication() => {
-            "the cores come back from the ranks of a collective".to_owned()
-        }
-        (false, _, _) if predicted < 2e-4 => "waking the threads, which runs back to back do once".to_owned(),
-        _ => "not told apart".to_owned(),
-    }
 }

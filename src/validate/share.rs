@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::graph::{Graph, Node};
-use crate::measure::ChainOp;
-use crate::op::{Kernel, KernelKind, Op};
+use crate::measure::chain::{ChainOp, lengths};
+use crate::op::Op;
 
 /// A chain, and what its links are called.
 #[derive(Clone, Debug, Default)]
@@ -14,39 +14,8 @@ pub(super) struct Share {
     pub names: Vec<String>,
     /// Elements of each buffer.
     pub buffers: Vec<u64>,
-    /// Bytes that each link reads of what an earlier one wrote.
-    pub passed: Vec<u64>,
     /// Nodes that are not run: their names.
     pub left_out: Vec<String>,
-}
-
-/// Elements of each operand of an op, in their order, and of its result. Head by head: how heads lie in a
-/// projection's result is left aside, as it is in a plan.
-fn sizes(op: &Op) -> (Vec<u64>, u64) {
-    match op {
-        Op::Gemm(op) => (vec![op.batch * op.m * op.k, op.batch * op.k * op.n], op.batch * op.m * op.n),
-        Op::Kernel(op) => kernel_sizes(op),
-        Op::Attention(op) => {
-            let heads = op.batch * op.heads * op.head_dim;
-            let (q, kv) = (heads * op.seq_q, heads * op.seq_kv);
-            (vec![q, kv, kv], q)
-        }
-        Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => (Vec::new(), 0),
-    }
-}
-
-fn kernel_sizes(op: &Kernel) -> (Vec<u64>, u64) {
-    let tensor = op.rows * op.cols;
-    match op.kind {
-        KernelKind::Layernorm => (vec![tensor, 2 * op.cols], tensor),
-        KernelKind::GatedActivation => (vec![2 * tensor], tensor),
-        KernelKind::Residual => (vec![tensor, tensor], tensor),
-        KernelKind::GateTopk => (vec![tensor], 2 * op.rows * op.top_k),
-        KernelKind::Unpermute => (vec![tensor * op.top_k, op.rows * op.top_k], tensor),
-        KernelKind::Softmax | KernelKind::Activation | KernelKind::Permute | KernelKind::Copy => {
-            (vec![tensor], tensor)
-        }
-    }
 }
 
 /// Where a tensor lies: its buffer, its first element, and how many it has.
@@ -57,8 +26,8 @@ struct Place {
     length: u64,
 }
 
-/// The nodes of the first `layers` layers on `gpu`, in their order.
-pub(super) fn share(graph: &Graph, gpu: u32, layers: u64) -> Share {
+/// The nodes of the first `layers` layers on `gpu`, in their order, those left out of which an op does not run.
+pub(super) fn share(graph: &Graph, gpu: u32, layers: u64, runs: &dyn Fn(&Op) -> bool) -> Share {
     let mut share = Share::default();
     let mut places: HashMap<String, Place> = HashMap::new();
     let here = |node: &&Node| node.gpus.contains(&gpu) && node.layer.is_some() && !node.ops.is_empty();
@@ -69,7 +38,7 @@ pub(super) fn share(graph: &Graph, gpu: u32, layers: u64) -> Share {
         if !node.layer.is_some_and(|layer| seen.contains(&layer)) {
             continue;
         }
-        share.add(node, &mut places);
+        share.add(node, &mut places, runs);
         // what leaves a layer enters the next
         if let Some(out) = places.get("out").copied() {
             places.insert("x".to_owned(), out);
@@ -85,18 +54,20 @@ impl Share {
     }
 
     /// Adds the ops of a node. Its results lie one behind the other in a buffer of their own.
-    fn add(&mut self, node: &Node, places: &mut HashMap<String, Place>) {
-        if node.ops.iter().any(|(op, _)| matches!(op, Op::P2p(_))) {
-            self.left_out.push(node.op.clone());
-            return;
-        }
+    fn add(&mut self, node: &Node, places: &mut HashMap<String, Place>, runs: &dyn Fn(&Op) -> bool) {
+        let is_left_out = node.ops.iter().any(|(op, _)| !runs(op));
         let written: Vec<u64> = node.writes.iter().map(|tensor| tensor.shape.elements() as u64).collect();
-        let longest = node.ops.iter().map(|(op, _)| sizes(op).1).max().unwrap_or(0);
-        let results = self.buffer(written.iter().sum::<u64>().max(longest));
+        let longest = node.ops.iter().map(|(op, _)| lengths(op).1).max().unwrap_or(0);
+        let longest = if is_left_out { 0 } else { longest };
+        // of what moves between ranks nothing is written here
+        let results = self.buffer(if longest > 0 { written.iter().sum::<u64>().max(longest) } else { 0 });
         let read: Vec<Option<Place>> =
             node.reads.iter().map(|tensor| places.get(&tensor.name).copied()).collect();
         let mut run = 0;
-        for (op, count) in &node.ops {
+        if is_left_out {
+            self.left_out.push(node.op.clone());
+        }
+        for (op, count) in node.ops.iter().filter(|_| !is_left_out) {
             for _ in 0..*count {
                 self.link(node, op, &read, results, &written, run);
                 run += 1;
@@ -123,9 +94,8 @@ impl Share {
         written: &[u64],
         run: usize,
     ) {
-        let (operands, result) = sizes(op);
+        let (operands, result) = lengths(op);
         let mut reads = Vec::new();
-        let mut passed = 0;
         for (i, length) in operands.iter().enumerate() {
             let tensor = read.get(i).copied().flatten();
             // each expert has rows of its own; where there are too few, the first ones
@@ -133,7 +103,6 @@ impl Share {
             let place = tensor.filter(|tensor| tensor.length >= *length && tensor.buffer != results.buffer);
             reads.push(match place {
                 Some(tensor) => {
-                    passed += 4 * length;
                     let fits = i == 0 && offset + length <= tensor.length;
                     (tensor.buffer, tensor.first + if fits { offset } else { 0 })
                 }
@@ -147,6 +116,5 @@ impl Share {
         let writes = (result > 0).then_some((results.buffer, results.first + first));
         self.links.push(ChainOp { op: *op, reads, writes });
         self.names.push(node.op.clone());
-        self.passed.push(passed);
     }
 }

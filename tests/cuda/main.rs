@@ -8,5 +8,6 @@ mod driver;
 mod faults;
 mod flags;
 mod law;
+mod layers;
 mod run;
 mod script;

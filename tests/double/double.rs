@@ -269,7 +269,13 @@ pub unsafe extern "C" fn cuLaunchKernel(
 ) -> Code {
     assert!(blocks > 0 && threads * rows <= 1024, "{blocks} blocks of {threads}×{rows} threads");
     let kernel = Kernel::read(&*function, arguments);
-    call(|state| state.launch_on(stream, kernel.cost(), move |state| kernel.run(state)))
+    call(|state| match &mut state.captured {
+        Some(nodes) if kernel.sweeps() => {
+            nodes.push(Node::Sweep(kernel.cost()));
+            SUCCESS
+        }
+        _ => state.launch_on(stream, kernel.cost(), move |state| kernel.run(state)),
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -65,6 +65,11 @@ impl Kernel {
             }
     }
 
+    /// Whether it reads more than the cache holds, so that nothing else is left there.
+    pub fn sweeps(&self) -> bool {
+        self.name == "sweep" && self.arguments[1] > 0
+    }
+
     pub fn cost(&self) -> f64 {
         match self.elements() {
             0 if self.name == "sweep" && self.arguments[1] == 0 => 2e-6, // nothing but a launch

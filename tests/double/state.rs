@@ -41,6 +41,8 @@ struct Write {
 #[derive(Clone)]
 pub enum Node {
     Cost(f64),
+    /// A sweep of the cache, with its cost.
+    Sweep(f64),
     Record(usize),
     Exchange(Request),
 }
@@ -298,6 +300,7 @@ impl State {
             nodes.push(Node::Cost(cost));
             return SUCCESS;
         }
+        let cost = cost + self.number("launch_gap").unwrap_or(0) as f64 * 1e-6;
         if self.turn("launch") {
             self.broken = LAUNCH_FAILED;
             return LAUNCH_FAILED;
@@ -312,9 +315,20 @@ impl State {
     pub fn replay(&mut self, nodes: &[Node]) -> Code {
         let factor = self.factor();
         let mut gap = self.number("gap").unwrap_or(0) as f64 * 1e-6;
+        // an op that follows another one takes so many percent longer, until the cache is swept
+        let chained = 1.0 + self.number("chained").unwrap_or(0) as f64 / 100.0;
+        let mut before = None;
         for node in nodes {
             match node {
-                Node::Cost(cost) => self.queue.push_back(Item::Cost(cost * factor)),
+                Node::Cost(cost) => {
+                    let is_chained = before.replace(*cost).is_some_and(|before| before != *cost);
+                    let cost = cost * factor * if is_chained { chained } else { 1.0 };
+                    self.queue.push_back(Item::Cost(cost));
+                }
+                Node::Sweep(cost) => {
+                    before = None;
+                    self.queue.push_back(Item::Cost(*cost));
+                }
                 Node::Record(event) => {
                     let gap = Item::Cost(std::mem::take(&mut gap));
                     self.queue.extend([Item::Record(*event), gap]);

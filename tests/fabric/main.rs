@@ -34,6 +34,7 @@ fn law(op: &Op) -> f64 {
             Timed::Gemm => 1.25 * law(&Op::Gemm(op.gemm())),
             Timed::AllReduce => 1.5 * law(&Op::Collective(op.all_reduce())),
         },
+        Op::Chain(_) => panic!("{op} is not measured"),
         Op::Attention(_) => panic!("{op} is not measured"),
     }
 }

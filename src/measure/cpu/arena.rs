@@ -6,6 +6,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::pages;
+
 /// Elements of one cache line: every buffer starts on a line of its own.
 const LINE: usize = 16;
 
@@ -96,6 +98,8 @@ impl Arena {
         let outputs = outputs + LINE;
         if self.outputs.len() < outputs {
             // Written, so that the pages are there before anything is timed.
+            self.outputs.reserve_exact(outputs - self.outputs.len());
+            pages::large(&mut self.outputs);
             self.outputs.resize(outputs, 1.0);
         }
         let from = aligned(&self.inputs);
@@ -106,6 +110,7 @@ impl Arena {
     /// A buffer of its own of `length` random elements.
     pub fn random(&self, length: usize) -> Vec<f32> {
         let mut buffer = Vec::with_capacity(length);
+        pages::large(&mut buffer);
         while buffer.len() < length {
             buffer.extend_from_slice(&self.block[..BLOCK.min(length - buffer.len())]);
         }
@@ -122,6 +127,8 @@ impl Arena {
     pub fn lend(&mut self, length: usize) -> Vec<f32> {
         let mut buffer = self.received.pop().unwrap_or_default();
         if buffer.len() < length {
+            buffer.reserve_exact(length - buffer.len());
+            pages::large(&mut buffer);
             buffer.resize(length, 1.0);
         }
         buffer
@@ -141,6 +148,7 @@ impl Arena {
         }
         if let Some(inputs) = Arc::get_mut(&mut self.inputs) {
             inputs.reserve_exact(length - inputs.len());
+            pages::large(inputs);
             while inputs.len() < length {
                 let from = inputs.len() % BLOCK;
                 let to = BLOCK.min(from + length - inputs.len());

@@ -1,11 +1,15 @@
 //! Ops that run one after the other on the same buffers, as the layers of a plan do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
 
 use super::arena::Arena;
+use super::load::CoreClock;
 use super::team::Team;
 use super::{Work, exchange, failed, host};
-use crate::measure::{Chain, ChainOp, MeasureError};
+use crate::measure::chain::{Chain, ChainOp, ChainRun, Lap, Way};
+use crate::measure::{Clock, MeasureError};
 use crate::units::Seconds;
 
 /// Bytes left to the system and to the ranks of collectives.
@@ -17,6 +21,9 @@ pub(super) struct Linked {
     buffers: Vec<Vec<f32>>,
     /// Buffers of ranks.
     ranks: Arena,
+    /// Read where the caches are to hold nothing else.
+    swept: Vec<f32>,
+    threads: usize,
 }
 
 /// One op.
@@ -37,7 +44,7 @@ impl Linked {
     pub fn new(
         links: &[ChainOp],
         sizes: &[u64],
-        threads: usize,
+        (threads, swept_bytes): (usize, u64),
         arena: &mut Arena,
     ) -> Result<Self, MeasureError> {
         let asked = sizes.iter().map(|elements| 4 * u128::from(*elements)).sum::<u128>();
@@ -58,7 +65,7 @@ impl Linked {
                     // of the operands only the lengths are asked for: any elements will do
                     let whole = vec![0.0; input];
                     let lengths = work.operands(&whole).map(<[f32]>::len);
-                    check(link, &lengths, output, sizes)?;
+                    link.check(sizes)?;
                     Doing::Work(work, lengths, output)
                 }
                 None => {
@@ -68,58 +75,83 @@ impl Linked {
             };
             steps.push(Step { link: link.clone(), doing });
         }
-        Ok(Linked { steps, buffers, ranks })
+        let swept = arena.random(swept_bytes as usize / 4);
+        Ok(Linked { steps, buffers, ranks, swept, threads })
     }
 }
 
-/// That every operand lies within its buffer, and none in the one that is written.
-fn check(link: &ChainOp, lengths: &[usize; 3], output: usize, sizes: &[u64]) -> Result<(), MeasureError> {
-    let wrong = |reason: String| Err(MeasureError::Unsupported { op: link.op, reason });
-    let holds = |(buffer, first): (usize, u64), length: usize| {
-        sizes.get(buffer).is_some_and(|size| first.checked_add(length as u64).is_some_and(|end| end <= *size))
-    };
-    let Some(to) = link.writes else { return wrong("it writes nowhere".to_owned()) };
-    let there = lengths.iter().filter(|length| **length > 0).count();
-    if link.reads.len() != there {
-        return wrong(format!("it reads {there} operands, not {}", link.reads.len()));
+impl Linked {
+    /// Runs one op.
+    fn step(&mut self, i: usize) -> Result<(), MeasureError> {
+        let Some(Step { link, doing }) = self.steps.get(i) else { return Ok(()) };
+        match doing {
+            Doing::Work(work, lengths, output) => {
+                let Some((to, first)) = link.writes else { return Ok(()) };
+                // out of its place while it is written, so that the others can be read
+                let mut written = std::mem::take(&mut self.buffers[to]);
+                let mut operands: [&[f32]; 3] = [&[]; 3];
+                for ((operand, (buffer, first)), length) in operands.iter_mut().zip(&link.reads).zip(lengths)
+                {
+                    *operand = &self.buffers[*buffer][*first as usize..][..*length];
+                }
+                work.run(operands, &mut written[first as usize..][..*output]);
+                self.buffers[to] = written;
+                Ok(())
+            }
+            Doing::Ranks(team) => team.sample(1).map(|_| ()).map_err(|lost| failed(&link.op, lost)),
+        }
     }
-    if !holds(to, output) || !link.reads.iter().zip(lengths).all(|(from, length)| holds(*from, *length)) {
-        return wrong("an operand is longer than its buffer".to_owned());
+
+    /// Reads more than the caches hold, on all cores.
+    fn sweep(&self) {
+        let part = self.swept.len().div_ceil(self.threads).max(1);
+        let sum = |part: &[f32]| part.iter().step_by(16).sum::<f32>();
+        std::hint::black_box(self.swept.par_chunks(part).map(sum).sum::<f32>());
     }
-    match link.reads.iter().any(|(buffer, _)| *buffer == to.0) {
-        true => wrong("it reads the buffer that it writes".to_owned()),
-        false => Ok(()),
+}
+
+/// A moment by both clocks.
+#[derive(Clone, Copy)]
+struct Moment(Instant, Option<Duration>);
+
+impl Moment {
+    fn now(cores: Option<CoreClock>) -> Self {
+        Moment(Instant::now(), cores.map(|clock| clock.now()))
+    }
+
+    fn since(&self, before: &Moment) -> Lap {
+        let seconds = |apart: Duration| Seconds::new(apart.as_secs_f64()).unwrap_or_default();
+        let cores = before.1.zip(self.1);
+        Lap {
+            seconds: seconds(self.0 - before.0),
+            busy: cores.map(|(from, to)| seconds(to.saturating_sub(from))),
+        }
     }
 }
 
 impl Chain for Linked {
-    fn run(&mut self) -> Result<Vec<Seconds>, MeasureError> {
-        let mut times = Vec::with_capacity(self.steps.len());
-        let mut last = Instant::now();
-        for Step { link, doing } in &self.steps {
-            match doing {
-                Doing::Work(work, lengths, output) => {
-                    let Some((to, first)) = link.writes else { continue };
-                    // out of its place while it is written, so that the others can be read
-                    let mut written = std::mem::take(&mut self.buffers[to]);
-                    let mut operands: [&[f32]; 3] = [&[]; 3];
-                    for ((operand, (buffer, first)), length) in
-                        operands.iter_mut().zip(&link.reads).zip(lengths)
-                    {
-                        *operand = &self.buffers[*buffer][*first as usize..][..*length];
-                    }
-                    work.run(operands, &mut written[first as usize..][..*output]);
-                    self.buffers[to] = written;
-                }
-                Doing::Ranks(team) => {
-                    team.sample(1).map_err(|lost| failed(&link.op, lost))?;
-                }
+    /// Whoever calls an op here is who launches it.
+    fn ways(&self) -> &'static [Way] {
+        &[Way::Linked, Way::Swept]
+    }
+
+    fn run(&mut self, way: Way) -> Result<ChainRun, MeasureError> {
+        let mut run = ChainRun { laps: Vec::with_capacity(self.steps.len()), ..ChainRun::default() };
+        let cores = CoreClock::new(self.threads);
+        let begun = Moment::now(cores);
+        let mut last = begun;
+        for i in 0..self.steps.len() {
+            if way == Way::Swept {
+                self.sweep();
+                last = Moment::now(cores);
             }
-            let now = Instant::now();
-            times.push(Seconds::new((now - last).as_secs_f64()).unwrap_or_default());
+            self.step(i)?;
+            let now = Moment::now(cores);
+            run.laps.push(now.since(&last));
             last = now;
         }
-        Ok(times)
+        run.whole = last.since(&begun);
+        Ok(run)
     }
 }
 

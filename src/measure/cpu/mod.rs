@@ -13,7 +13,9 @@ mod exchange;
 mod gemm;
 mod host;
 mod kernel;
+mod load;
 mod math;
+mod pages;
 mod rows;
 mod team;
 mod vector;
@@ -27,10 +29,12 @@ use self::check::Wrong;
 #[cfg(feature = "mpi")]
 pub(super) use self::check::{places, sum_error};
 use self::exchange::Exchange;
+use self::load::CoreClock;
 use self::team::{Lost, Team};
 use self::work::Work;
+use super::chain::{Chain, ChainOp};
 use super::exchange::Pattern;
-use super::{Backend, Case, Chain, ChainOp, Clock, MeasureError, WallClock};
+use super::{Backend, Case, Clock, MeasureError, NO_OP, WallClock};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
 use crate::op::{CollectiveKind, KernelKind, Link, Op};
@@ -135,7 +139,7 @@ impl Backend for Cpu {
                 u128::from(op.ranks) * (2 * u128::from(op.bytes) + 192) + reduced
             }
             Op::P2p(op) => 4 * u128::from(op.bytes),
-            Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) | Op::Overlap(_) => op.bytes(),
+            Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) | Op::Overlap(_) | Op::Chain(_) => op.bytes(),
         };
         // Room for the lines that buffers start on, and for what threads keep beside them.
         buffers + (self.threads as u128) * (1 << 18)
@@ -153,6 +157,18 @@ impl Backend for Cpu {
     /// collective, which the first run of a sample feels, does not show.
     fn shortest_sample(&self) -> Duration {
         Duration::from_micros(50)
+    }
+
+    fn core_clock(&self) -> Option<Rc<dyn Clock>> {
+        CoreClock::new(self.threads).map(|clock| Rc::new(clock) as Rc<dyn Clock>)
+    }
+
+    fn waited(&self) -> Option<Seconds> {
+        load::waited(self.threads)
+    }
+
+    fn pace(&mut self) -> Option<f64> {
+        load::pace()
     }
 
     fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError> {
@@ -176,7 +192,8 @@ impl Backend for Cpu {
         for link in links {
             supported(&link.op).map_err(|reason| MeasureError::Unsupported { op: link.op, reason })?;
         }
-        chain::Linked::new(links, buffers, self.threads, &mut self.arena)
+        let swept_bytes = 2 * self.cache_bytes;
+        chain::Linked::new(links, buffers, (self.threads, swept_bytes), &mut self.arena)
             .map(|chain| Box::new(chain) as Box<dyn Chain>)
     }
 }
@@ -198,6 +215,7 @@ fn supported(op: &Op) -> Result<(), String> {
         return Err(format!("the processor is measured with f32, not {dtype}"));
     }
     match op {
+        Op::Chain(_) => Err(NO_OP.into()),
         Op::Collective(op) if op.nodes > 1 => Err("the ranks are threads on one node".into()),
         Op::Collective(op) if op.ranks > MOST_RANKS => Err(format!("more than {MOST_RANKS} ranks")),
         Op::P2p(op) if op.link == Link::InterNode => Err("the ranks are threads on one node".into()),

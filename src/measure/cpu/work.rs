@@ -31,7 +31,7 @@ impl Work {
             Op::Gemm(op) => Some(Work::Gemm(Product::new(op, threads))),
             Op::Kernel(op) => Some(Work::Kernel(Stream::new(op, threads))),
             Op::Attention(op) => Some(Work::Attention(Fused::new(op, threads))),
-            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => None,
+            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) | Op::Chain(_) => None,
         }
     }
 

@@ -138,29 +138,39 @@ impl Arena {
 
     /// Queues that at least `bytes` bytes of the inputs hold the pattern.
     fn fill(&mut self, bytes: u64) -> Result<(), Trouble> {
-        let (Some((dtype, _, block)), Some(inputs)) = (&self.pattern, &self.inputs) else { return Ok(()) };
-        if bytes <= self.filled {
-            return Ok(());
-        }
+        let Some(inputs) = self.inputs.as_ref().filter(|_| bytes > self.filled) else { return Ok(()) };
+        self.fill_from(inputs, self.filled)?;
+        self.filled = inputs.bytes();
+        Ok(())
+    }
+
+    /// A buffer of its own that holds the pattern of `dtype`.
+    pub fn random(&mut self, dtype: Dtype, bytes: u64) -> Result<Buffer, Trouble> {
+        self.buffers(dtype, 0, 0, &[])?;
+        let buffer = Buffer::new(&self.gpu, bytes.next_multiple_of(ALIGNMENT))?;
+        self.fill_from(&buffer, 0).map(|()| buffer)
+    }
+
+    /// Queues that `buffer` holds the pattern from byte `first` on.
+    fn fill_from(&self, buffer: &Buffer, first: u64) -> Result<(), Trouble> {
+        let Some((dtype, _, block)) = &self.pattern else { return Ok(()) };
         let size = dtype.bytes();
         let name = match size {
             1 => "fill_1",
             2 => "fill_2",
             _ => "fill_4",
         };
-        let (first, end) = (self.filled / size, inputs.bytes() / size);
+        let (first, end) = (first / size, buffer.bytes() / size);
         let fill = self.gpu.function(HARNESS, name)?;
         let blocks = 16 * self.gpu.facts.multiprocessors.max(1);
         let arguments = [
             Argument::Pointer(block.address()),
-            Argument::Pointer(inputs.address()),
+            Argument::Pointer(buffer.address()),
             Argument::Long(first),
             Argument::Long(end - first),
             Argument::Int(PERIOD as u32),
         ];
-        fill.launch(blocks, (256, 1), &arguments)?;
-        self.filled = inputs.bytes();
-        Ok(())
+        fill.launch(blocks, (256, 1), &arguments)
     }
 }
 

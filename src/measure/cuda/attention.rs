@@ -90,8 +90,17 @@ impl Fused {
     pub fn launch(&self, buffers: &Buffers<'_>, turn: u64) -> Result<(), Trouble> {
         let (inputs, outputs) = (buffers.inputs.address(), buffers.outputs.address());
         let [q, k, v] = [self.q, self.k, self.v].map(|part| inputs + part.at(turn));
-        let operands = [q, k, v, outputs + self.out.at(turn)];
-        self.plan.execute(&self.dnn, operands, &self.scale, outputs + self.workspace.at(0))
+        self.launch_at([q, k, v], outputs + self.out.at(turn), outputs + self.workspace.at(0))
+    }
+
+    /// Queues the attention over tensors at these addresses, as [`Plan::execute`] asks for them.
+    pub fn launch_at(&self, [q, k, v]: [u64; 3], out: u64, workspace: u64) -> Result<(), Trouble> {
+        self.plan.execute(&self.dnn, [q, k, v, out], &self.scale, workspace)
+    }
+
+    /// Bytes that it needs beside its tensors.
+    pub fn workspace_bytes(&self) -> u64 {
+        self.plan.workspace_bytes
     }
 
     /// Compares some rows of the first copy, in some columns, with binary64; `share` as for products.

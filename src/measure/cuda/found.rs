@@ -6,6 +6,8 @@ use std::fs;
 use nvml_wrapper::enum_wrappers::device::Clock;
 use nvml_wrapper::{Device, Nvml};
 
+use super::wheels;
+
 /// A library that something is measured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LibraryFound {
@@ -38,21 +40,36 @@ const LIBRARIES: [(&str, &[&str], &str); 5] = [
     (
         "libcublasLt",
         &["libcublasLt.so.13", "libcublasLt.so.12"],
-        "products; add its folder to LD_LIBRARY_PATH",
+        "products; pip install nvidia-cublas, or LD_LIBRARY_PATH",
     ),
     ("libnvidia-ml", &["libnvidia-ml.so.1"], "seeing clocks, throttling and other processes"),
-    ("libnccl", &["libnccl.so.2", "libnccl.so"], "collectives; add its folder to LD_LIBRARY_PATH"),
-    ("libcudnn", &["libcudnn.so.9", "libcudnn.so.8"], "fused attention; add its folder to LD_LIBRARY_PATH"),
+    (
+        "libnccl",
+        &["libnccl.so.2", "libnccl.so"],
+        "collectives; pip install nvidia-nccl-cu13, or LD_LIBRARY_PATH",
+    ),
+    (
+        "libcudnn",
+        &["libcudnn.so.9", "libcudnn.so.8"],
+        "fused attention; pip install nvidia-cudnn-cu13, or LD_LIBRARY_PATH",
+    ),
 ];
 
-/// Asks the system's loader for each library.
+/// Asks the system's loader for each library, and the packages of a Python for what it does not know.
 pub fn libraries() -> Vec<LibraryFound> {
     let found = |(name, files, enables): (&'static str, &[&str], &'static str)| LibraryFound {
         name,
         enables,
-        file: files.iter().find_map(|file| load(file)),
+        file: files.iter().find_map(|file| load(file)).or_else(|| packaged(files.first()?)),
     };
     LIBRARIES.into_iter().map(found).collect()
+}
+
+/// A library in a package of a Python, by its file: the driver's are in none.
+fn packaged(file: &str) -> Option<String> {
+    let library = wheels::load(file)?;
+    std::mem::forget(library);
+    loaded(file)
 }
 
 /// Loads a library, and says which file that was.
@@ -60,14 +77,18 @@ fn load(file: &str) -> Option<String> {
     // SAFETY: these libraries of NVIDIA's are made to be loaded by any program; nothing in them is called.
     #[allow(unsafe_code)]
     let library = unsafe { libloading::Library::new(file) }.ok()?;
+    // unloading a driver's library while its threads live is not always survived
+    std::mem::forget(library);
+    Some(loaded(file).unwrap_or_else(|| file.to_owned()))
+}
+
+/// The path of a library that this process has loaded.
+fn loaded(file: &str) -> Option<String> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let stem = file.split(".so").next().unwrap_or(file);
     let is_it =
         |path: &&str| path.rsplit('/').next().is_some_and(|name| name.starts_with(&format!("{stem}.so")));
-    let path = maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(is_it).map(str::to_owned);
-    // unloading a driver's library while its threads live is not always survived
-    std::mem::forget(library);
-    Some(path.unwrap_or_else(|| file.to_owned()))
+    maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(is_it).map(str::to_owned)
 }
 
 /// Asks the management library for the devices.

@@ -33,6 +33,19 @@ pub(super) struct Streaming {
     launch: Option<Launch>,
 }
 
+/// Addresses of what a kernel works on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    pub x: u64,
+    /// Scale and shift, the other summand, or weights.
+    pub beside: [Option<u64>; 2],
+    /// Indices of rows, of kernels that gather any.
+    pub gathered: u64,
+    pub out: u64,
+    /// The experts that a gate chooses.
+    pub experts: u64,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Launch {
     function: Function,
@@ -113,15 +126,27 @@ impl Streaming {
     pub fn launch(&self, gpu: &Gpu, buffers: &Buffers<'_>, turn: u64) -> Result<(), Trouble> {
         let input = |part: Part| buffers.inputs.address() + part.at(turn);
         let output = |part: Part| buffers.outputs.address() + part.at(turn);
-        let (x, out) = (input(self.x), output(self.out));
-        let Some(launch) = self.launch else { return stream::copy(gpu, out, x, self.x.bytes) };
-        let beside = self.beside.into_iter().flatten().map(|part| Argument::Pointer(input(part)));
-        let places = Argument::Pointer(buffers.places.address());
-        let mut arguments = vec![Argument::Pointer(x)];
-        arguments.extend(beside);
+        self.launch_at(
+            gpu,
+            &Places {
+                x: input(self.x),
+                beside: self.beside.map(|part| part.map(input)),
+                gathered: buffers.places.address(),
+                out: output(self.out),
+                experts: self.experts.map_or(0, output),
+            },
+        )
+    }
+
+    /// Queues the kernel on operands at these addresses, each as long as the kernel's own part is.
+    pub fn launch_at(&self, gpu: &Gpu, at: &Places) -> Result<(), Trouble> {
+        let Some(launch) = self.launch else { return stream::copy(gpu, at.out, at.x, self.x.bytes) };
+        let places = Argument::Pointer(at.gathered);
+        let mut arguments = vec![Argument::Pointer(at.x)];
+        arguments.extend(at.beside.into_iter().flatten().map(Argument::Pointer));
         let (accesses, width) = (Argument::Int(launch.accesses), Argument::Int(launch.width));
         let (rows, top_k) = (Argument::Int(self.op.rows as u32), Argument::Int(self.op.top_k as u32));
-        let out = Argument::Pointer(out);
+        let out = Argument::Pointer(at.out);
         // In the order of each kernel's parameters.
         match self.op.kind {
             KernelKind::Layernorm | KernelKind::Softmax => arguments.extend([out, rows, accesses]),
@@ -130,12 +155,17 @@ impl Streaming {
             KernelKind::Permute => arguments.extend([places, out, accesses, width]),
             KernelKind::Unpermute => arguments.extend([places, out, accesses, width, top_k]),
             KernelKind::GateTopk => {
-                let experts = Argument::Pointer(self.experts.map_or(0, output));
-                arguments.extend([out, experts, rows, accesses, top_k, width]);
+                arguments.extend([out, Argument::Pointer(at.experts), rows, accesses, top_k, width]);
             }
             KernelKind::Copy => {}
         }
         launch.function.launch(launch.blocks, launch.threads, &arguments)
+    }
+
+    /// Addresses of what is read beside the tensor where it lies in one piece from `at` on.
+    pub fn beside_at(&self, at: u64) -> [Option<u64>; 2] {
+        let first = self.beside[0].map_or(0, |part| part.bytes);
+        [self.beside[0].map(|_| at), self.beside[1].map(|_| at + first)]
     }
 
     /// Compares some elements of the first copy with binary64; `share` as for products.

@@ -8,7 +8,9 @@ mod attention;
 mod attention_graph;
 mod attention_plan;
 mod blas_lt;
+mod burn_in;
 mod case;
+mod chain;
 mod check;
 mod descriptor;
 mod dnn;
@@ -45,7 +47,7 @@ pub use self::settings::{Cache, Policy, Settings, Unavailable};
 use self::arena::Arena;
 use self::attention_plan::Plan;
 use self::blas_lt::{Algorithm, BlasLt};
-use self::case::{MOST_LAUNCHES, Timed};
+use self::case::Timed;
 use self::check::Unchecked;
 use self::dnn::Dnn;
 use self::gpu::{Gpu, Shared};
@@ -53,7 +55,8 @@ use self::peer::Peer;
 use self::timer::Timer;
 use self::trouble::Trouble;
 use self::watch::Watch;
-use super::{Backend, Case, Clock, MeasureError, WallClock};
+use super::chain::{Chain, ChainOp};
+use super::{Backend, Case, Clock, MeasureError, NO_OP, WallClock};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
 use crate::op::{Attention, Gemm, Op};
@@ -154,35 +157,6 @@ impl Cuda {
         }
         Ok(())
     }
-
-    /// Runs a large product until its time no longer changes: a device that is cold or idle has other clocks
-    /// than one at work.
-    fn burn_in(&mut self) -> Result<(), MeasureError> {
-        let op = Op::Gemm(Gemm { m: 4096, k: 4096, n: 4096, batch: 1, dtype: Dtype::Bf16 });
-        let mut spent = 0.0;
-        let mut steady = 0;
-        let mut last = f64::INFINITY;
-        let mut case = self.prepare(&op)?;
-        // Three windows of about 0.2 s within 1 %, but no less than 1 s and no more than 10 s of the device's
-        // time.
-        while (steady < 3 || spent < 1.0) && spent < 10.0 {
-            let runs = MOST_LAUNCHES;
-            let seconds = case.sample(runs)?.get();
-            steady = if (seconds / last - 1.0).abs() < 0.01 { steady + 1 } else { 0 };
-            spent += (seconds * runs as f64).max(1e-3);
-            last = seconds;
-        }
-        drop(case);
-        self.launch_seconds = self.timer.empty().ok();
-        if let Some(seconds) = self.launch_seconds {
-            self.details.insert("launch_seconds".into(), seconds.into());
-        }
-        self.details.insert("burn_in_seconds".into(), ((spent * 1e3).round() / 1e3).into());
-        if let Some(state) = self.watch.state() {
-            self.details.insert("sm_mhz".into(), i64::from(state.mhz).into());
-        }
-        Ok(())
-    }
 }
 
 impl Backend for Cuda {
@@ -237,6 +211,7 @@ impl Backend for Cuda {
             }
             Op::P2p(op) if op.link.is_copy() => transfer::supported(op, self.peer.as_ref().err()),
             Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => Err("one GPU has nobody to send to".into()),
+            Op::Chain(_) => Err(NO_OP.into()),
         }
     }
 
@@ -264,6 +239,15 @@ impl Backend for Cuda {
     /// 1 ms: 2000 times the resolution of events.
     fn shortest_sample(&self) -> Duration {
         Duration::from_millis(1)
+    }
+
+    /// The clock of the multiprocessors, in MHz.
+    fn pace(&mut self) -> Option<f64> {
+        self.watch.state().map(|state| state.mhz.into())
+    }
+
+    fn chain(&mut self, links: &[ChainOp], buffers: &[u64]) -> Result<Box<dyn Chain>, MeasureError> {
+        chain::linked(self, links, buffers).map(|chain| Box::new(chain) as Box<dyn Chain>)
     }
 
     fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError> {

@@ -25,7 +25,7 @@ const TRIAL: (u64, usize) = (4, 5);
 
 impl Cuda {
     /// Places an op's operands in as many copies as the cache asks for, and makes it ready to run.
-    fn work(&self, op: &Op) -> Result<(Work, Zone, Zone), Trouble> {
+    pub(super) fn work(&self, op: &Op) -> Result<(Work, Zone, Zone), Trouble> {
         let (mut inputs, mut outputs) = (Zone::default(), Zone::default());
         let zones = (&mut inputs, &mut outputs);
         let (rotated, cap) = (3 * self.gpu.facts.l2_bytes, self.memory() / 4);
@@ -59,13 +59,15 @@ impl Cuda {
                 let copies = turns(op.bytes.into(), op.bytes.into());
                 Work::Transfer(Transfer::new(&self.gpu, self.peer.as_ref().ok(), op, copies, zones)?)
             }
-            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) => return Err(Trouble::NoAlgorithm),
+            Op::Collective(_) | Op::P2p(_) | Op::Overlap(_) | Op::Chain(_) => {
+                return Err(Trouble::NoAlgorithm);
+            }
         };
         Ok((work, inputs, outputs))
     }
 
     /// The algorithm of a product: the library's first choice, or the fastest of several.
-    fn algorithm(&mut self, op: &Gemm) -> Result<Algorithm, Trouble> {
+    pub(super) fn algorithm(&mut self, op: &Gemm) -> Result<Algorithm, Trouble> {
         if let Some(known) = self.algorithms.get(op) {
             return Ok(known.clone());
         }

@@ -74,9 +74,13 @@ impl Product {
 
     /// Queues the product of the operands of one turn.
     pub fn launch(&self, buffers: &Buffers<'_>, turn: u64) -> Result<(), Trouble> {
-        let algorithm = self.algorithm.as_ref().ok_or(Trouble::NoAlgorithm)?;
         let (inputs, outputs) = (buffers.inputs.address(), buffers.outputs.address());
-        let [a, b, c] = [inputs + self.a.at(turn), inputs + self.b.at(turn), outputs + self.c.at(turn)];
+        self.launch_at([inputs + self.a.at(turn), inputs + self.b.at(turn)], outputs + self.c.at(turn))
+    }
+
+    /// Queues the product of matrices at two addresses into a third, as [`Description::launch`] asks for them.
+    pub fn launch_at(&self, [a, b]: [u64; 2], c: u64) -> Result<(), Trouble> {
+        let algorithm = self.algorithm.as_ref().ok_or(Trouble::NoAlgorithm)?;
         self.description.launch(algorithm, a, b, c)
     }
 

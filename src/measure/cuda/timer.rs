@@ -92,6 +92,11 @@ impl Timer {
         Ok(least / EMPTY.0 as f64)
     }
 
+    /// Queues that nothing else is left in the cache.
+    pub fn sweep_all(&self) -> Result<(), Trouble> {
+        self.sweep(self.swept.address(), self.swept.bytes())
+    }
+
     /// Queues a read of `bytes` bytes from `address` on, whole accesses of 16; of none, by one block.
     fn sweep(&self, address: u64, bytes: u64) -> Result<(), Trouble> {
         let accesses = u32::try_from(bytes / 16).unwrap_or(u32::MAX);
@@ -132,6 +137,24 @@ impl Timer {
             (0..runs).try_for_each(|turn| work.launch(&self.gpu, buffers, turn))?;
             self.stop.record_in_graph()
         })
+    }
+
+    /// A graph of what `queue` queues, between the two events of [`Timer::replay`].
+    pub fn between(&self, queue: impl FnOnce() -> Result<(), Trouble>) -> Result<Graph, Trouble> {
+        Graph::capture(&self.gpu, || {
+            self.start.record_in_graph()?;
+            queue()?;
+            self.stop.record_in_graph()
+        })
+    }
+
+    /// Queues, launch by launch while the device runs, and tells the seconds from the first to the end of the last.
+    pub fn streamed(&self, queue: impl FnOnce() -> Result<(), Trouble>) -> Result<f64, Trouble> {
+        self.gpu.note(self.start.record())?;
+        self.gpu.note(queue())?;
+        self.gpu.note(self.stop.record())?;
+        self.finish(|| ())?;
+        self.gpu.note(self.stop.seconds_since(&self.start))
     }
 
     /// Replays a graph and tells the seconds between its events.

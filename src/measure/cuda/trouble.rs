@@ -23,6 +23,8 @@ pub(super) enum Trouble {
     Dnn(&'static str, String),
     /// cuDNN has no way to compute this attention.
     NoEngine,
+    /// An operand lies where a kernel cannot read whole accesses from.
+    Misplaced,
     /// What was launched did not end in time, and may be running still.
     Endless(Duration),
     /// Something did not end before, and nothing after it can be known to run.
@@ -35,7 +37,7 @@ impl Trouble {
         use CUresult as Code;
         match self {
             // What broke the device, the next call to the driver tells.
-            Trouble::NoAlgorithm | Trouble::NoEngine | Trouble::Dnn(..) => false,
+            Trouble::NoAlgorithm | Trouble::NoEngine | Trouble::Misplaced | Trouble::Dnn(..) => false,
             Trouble::Driver(_, code) => !matches!(
                 code,
                 Code::CUDA_ERROR_OUT_OF_MEMORY
@@ -84,6 +86,7 @@ impl fmt::Display for Trouble {
             Trouble::NoAlgorithm => f.write_str("cuBLASLt knows no algorithm for it"),
             Trouble::Dnn(call, words) => write!(f, "{call} returned {words}"),
             Trouble::NoEngine => f.write_str("cuDNN knows no engine for it"),
+            Trouble::Misplaced => f.write_str("an operand does not begin at a multiple of 16 bytes"),
             Trouble::Endless(limit) => {
                 write!(f, "it did not end within {} s and may be running still", limit.as_secs())
             }

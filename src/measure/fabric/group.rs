@@ -9,7 +9,7 @@ pub(in crate::measure) fn wanted(op: &Op) -> Option<(u64, u64)> {
         Op::Collective(op) => Some((op.ranks, op.nodes)),
         Op::P2p(op) if !op.link.is_copy() => Some((2, op.link.nodes())),
         Op::Overlap(op) => Some((op.ranks.into(), op.nodes.into())),
-        Op::P2p(_) | Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) => None,
+        Op::P2p(_) | Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) | Op::Chain(_) => None,
     }
 }
 

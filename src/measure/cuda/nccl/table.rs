@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use cudarc::driver::sys::CUstream;
 use libloading::Library;
 
+use crate::measure::cuda::wheels;
+
 /// Names under which NCCL is looked for, in the order of trial.
 const NAMES: [&str; 2] = ["libnccl.so.2", "libnccl.so"];
 
@@ -129,9 +131,10 @@ pub(super) fn find() -> Result<&'static Functions, String> {
             let library = unsafe { Library::new(name) };
             library.ok().map(|library| (&*Box::leak(Box::new(library)), name))
         };
-        match NAMES.into_iter().find_map(open) {
+        let in_package = || wheels::load(NAMES[0]).map(|library| (&*Box::leak(Box::new(library)), NAMES[0]));
+        match NAMES.into_iter().find_map(open).or_else(in_package) {
             Some((library, name)) => bind(library, name),
-            None => Err("libnccl.so.2 was not found".to_owned()),
+            None => Err("libnccl.so.2 was not found, nor in a package of python3".to_owned()),
         }
     });
     found.as_ref().map_err(Clone::clone)
