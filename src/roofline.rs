@@ -70,7 +70,7 @@ impl Roofline {
         match link {
             Link::IntraNode => Some(self.sheet.intra_node),
             Link::InterNode => Some(self.sheet.inter_node),
-            Link::DeviceToDevice | Link::HostToDevice | Link::DeviceToHost => None,
+            Link::Class(_) | Link::DeviceToDevice | Link::HostToDevice | Link::DeviceToHost => None,
         }
     }
 

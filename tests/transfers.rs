@@ -15,6 +15,7 @@ fn each_kind_is_read_and_written() {
     for (link, kind, ranks, nodes) in [
         (Link::IntraNode, "send", 2, 1),
         (Link::InterNode, "send", 2, 2),
+        (Link::Class(1), "send_class1", 2, 1),
         (Link::DeviceToDevice, "device_to_device", 2, 1),
         (Link::HostToDevice, "host_to_device", 1, 1),
         (Link::DeviceToHost, "device_to_host", 1, 1),

@@ -69,7 +69,8 @@ fn of_family(family: Family, bounds: &Bounds) -> Vec<Op> {
             let between = (bounds.gpus > bounds.gpus_per_node).then_some(Link::InterNode);
             let beside = inside.and(Some(Link::DeviceToDevice));
             let host = [Some(Link::HostToDevice), Some(Link::DeviceToHost)];
-            for link in [inside, between, beside].into_iter().chain(host).flatten() {
+            let classes = (0..Link::CLASSES as u8).map(|class| inside.and(Some(Link::Class(class))));
+            for link in [inside, between, beside].into_iter().chain(host).chain(classes).flatten() {
                 ops.extend(message_sizes().map(|bytes| Op::P2p(P2p { bytes, link })));
             }
         }

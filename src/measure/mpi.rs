@@ -13,7 +13,9 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::cpu::{places, sum_error};
 use super::exchange::{Origin, Pattern, Shape};
-use super::fabric::{Engine, Kind, Make, Mode, NUMBERS, Run, Steps, WORDS, Wrong, members, wanted};
+use super::fabric::{
+    Ends, Engine, Group, Kind, Make, Mode, NUMBERS, Run, Steps, WORDS, Wrong, members, wanted,
+};
 use crate::dtype::Dtype;
 use crate::nccl_log::Told;
 use crate::op::{CollectiveKind, Op};
@@ -77,6 +79,7 @@ impl Mpi {
             has_streams: false,
             has_graphs: false,
             sharing: on_node,
+            link_classes: Vec::new(),
             details,
         };
         let met = Met::elsewhere(roster.clone());
@@ -115,12 +118,12 @@ impl Mpi {
 struct Process {
     world: SimpleCommunicator,
     /// Groups by ranks and nodes; none where this process is not in it.
-    groups: HashMap<(u64, u64), Option<SimpleCommunicator>>,
+    groups: HashMap<Group, Option<SimpleCommunicator>>,
     roster: Vec<Peer>,
     rank: usize,
     steps: Steps,
     block: Vec<f32>,
-    task: Option<(Shape, (u64, u64))>,
+    task: Option<(Shape, Group)>,
     sent: Vec<f32>,
     received: Vec<f32>,
 }
@@ -149,7 +152,7 @@ impl Process {
         }
     }
 
-    fn exchange(&mut self, shape: &Shape, group: (u64, u64)) {
+    fn exchange(&mut self, shape: &Shape, group: Group) {
         let Some(Some(comm)) = self.groups.get(&group) else { return };
         let (sent, received) = (&self.sent[..], &mut self.received[..]);
         match shape.pattern {
@@ -221,9 +224,9 @@ impl Engine for Process {
         Ok(all.as_chunks::<NUMBERS>().0.to_vec())
     }
 
-    fn prepare(&mut self, op: &Op) -> Result<Result<Told, Wrong>, Trouble> {
+    fn prepare(&mut self, op: &Op, ends: Option<Ends>) -> Result<Result<Told, Wrong>, Trouble> {
         self.task = None;
-        let (Some(group), Some(shape)) = (wanted(op), Shape::of(op, 4)) else {
+        let (Some(group), Some(shape)) = (wanted(op, ends), Shape::of(op, 4)) else {
             return Ok(Ok(Told::default()));
         };
         if !self.groups.contains_key(&group) {

@@ -4,12 +4,17 @@ use std::fmt;
 
 use super::cells::{Cells, Column, OpError, Reader};
 
+/// Names of sends over the links of a class, best first.
+const CLASSES: [&str; 4] = ["send_class0", "send_class1", "send_class2", "send_class3"];
+
 /// What a transfer crosses, and how: the column `nodes` is 1 within a node and 2 between two. What an engine of
 /// collectives sends, and what the driver copies, are kinds of their own: neither says anything of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Link {
-    /// A send and its receive, both devices in one node.
+    /// A send and its receive, both devices in one node; where it has several classes of links, over the worst.
     IntraNode,
+    /// The same over the links of a class, of which 0 is the best.
+    Class(u8),
     /// A send and its receive, from one node to another.
     InterNode,
     /// A copy from the memory of a device to that of another in its node.
@@ -21,18 +26,25 @@ pub enum Link {
 }
 
 impl Link {
+    /// Classes of links that are told apart.
+    pub const CLASSES: usize = CLASSES.len();
+
     /// Nodes that the transfer spans.
     pub const fn nodes(self) -> u64 {
         match self {
             Link::InterNode => 2,
-            Link::IntraNode | Link::DeviceToDevice | Link::HostToDevice | Link::DeviceToHost => 1,
+            Link::IntraNode
+            | Link::Class(_)
+            | Link::DeviceToDevice
+            | Link::HostToDevice
+            | Link::DeviceToHost => 1,
         }
     }
 
     /// Devices that take part.
     pub const fn ranks(self) -> u64 {
         match self {
-            Link::IntraNode | Link::InterNode | Link::DeviceToDevice => 2,
+            Link::IntraNode | Link::Class(_) | Link::InterNode | Link::DeviceToDevice => 2,
             Link::HostToDevice | Link::DeviceToHost => 1,
         }
     }
@@ -41,6 +53,12 @@ impl Link {
     pub const fn kind(self) -> &'static str {
         match self {
             Link::IntraNode | Link::InterNode => "send",
+            Link::Class(class) => match class {
+                0 => CLASSES[0],
+                1 => CLASSES[1],
+                2 => CLASSES[2],
+                _ => CLASSES[3],
+            },
             Link::DeviceToDevice => "device_to_device",
             Link::HostToDevice => "host_to_device",
             Link::DeviceToHost => "device_to_host",
@@ -83,10 +101,14 @@ impl P2p {
             "device_to_device" => Link::DeviceToDevice,
             "host_to_device" => Link::HostToDevice,
             "device_to_host" => Link::DeviceToHost,
-            kind => {
-                let known = "send, device_to_device, host_to_device, device_to_host".into();
-                return Err(OpError::UnknownKind { op: "p2p", kind: kind.to_owned(), known });
-            }
+            kind => match CLASSES.iter().position(|known| *known == kind) {
+                Some(class) => Link::Class(class as u8),
+                None => {
+                    let known =
+                        "send, send_class0 to 3, device_to_device, host_to_device, device_to_host".into();
+                    return Err(OpError::UnknownKind { op: "p2p", kind: kind.to_owned(), known });
+                }
+            },
         };
         Ok(P2p { bytes: read.count(Column::Bytes, 1)?, link })
     }
@@ -97,6 +119,7 @@ impl fmt::Display for P2p {
         let bytes = crate::units::human_bytes(self.bytes);
         match self.link {
             Link::IntraNode => write!(f, "send {bytes} within a node"),
+            Link::Class(class) => write!(f, "send {bytes} over links of class {class}"),
             Link::InterNode => write!(f, "send {bytes} between nodes"),
             Link::DeviceToDevice => write!(f, "copy {bytes} from device to device"),
             Link::HostToDevice => write!(f, "copy {bytes} from host to device"),

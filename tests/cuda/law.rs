@@ -88,6 +88,28 @@ fn two_devices_copy_to_each_other() {
     }
 }
 
+/// Where links differ, each class is measured once, and a send of which no more is known is over the worst.
+#[test]
+fn each_class_of_links_is_measured() {
+    let arguments = ["--gpus=4", "--ops=p2p", "--budget=10s"];
+    let table = Run::new(whole(), "classes", "gpus=4 half=2", &arguments).records();
+    let mut seen = std::collections::BTreeMap::new();
+    for row in table.records.iter().filter(|row| row.source == "nccl") {
+        let Op::P2p(send) = row.op else { panic!("{}", row.op) };
+        let times = if send.link == Link::Class(0) { 1.0 } else { 2.0 };
+        let law = 6e-6 + times * send.bytes as f64 / 1e11;
+        assert!((row.summary.seconds.get() / law - 1.0).abs() < 1e-5, "{}", row.op);
+        *seen.entry(send.link).or_insert(0) += 1;
+    }
+    let links = [Link::IntraNode, Link::Class(0), Link::Class(1)];
+    assert!(seen.keys().eq(&links) && seen.values().all(|count| *count > 5), "{seen:?}");
+    assert_eq!(table.cluster.details["link_classes"].as_str(), Some("0-1 0-2"));
+    let alike = Run::new(whole(), "alike", "gpus=4", &arguments).records();
+    let is_class =
+        |row: &gettime::table::Record| matches!(row.op, Op::P2p(send) if matches!(send.link, Link::Class(_)));
+    assert!(!alike.records.iter().any(is_class));
+}
+
 #[test]
 fn an_older_driver_measures_the_same() {
     follows_the_law(&Run::new(&build("no_elapsed_v2"), "older", "", &[]).records());

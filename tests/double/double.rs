@@ -108,19 +108,38 @@ pub unsafe extern "C" fn cuDeviceTotalMem_v2(out: *mut usize, _: c_int) -> Code 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(out: *mut usize, _: c_int) -> Code {
-    *out = 1;
+pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(out: *mut usize, device: c_int) -> Code {
+    *out = device as usize + 1;
     SUCCESS
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn cuCtxSetCurrent(_: usize) -> Code {
+pub extern "C" fn cuCtxSetCurrent(context: usize) -> Code {
+    with(|state| state.device = context - 1);
     SUCCESS
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuCtxGetCurrent(out: *mut usize) -> Code {
-    *out = 1;
+    *out = with(|state| state.device) + 1;
+    SUCCESS
+}
+
+/// Links between the halves of a node are worse than those within, where the fault `half` says how many make one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetP2PAttribute(
+    out: *mut c_int,
+    attribute: c_int,
+    from: c_int,
+    to: c_int,
+) -> Code {
+    assert!(from != to);
+    let half = with(|state| state.number("half").unwrap_or(u64::MAX));
+    *out = match attribute {
+        1 => c_int::from(from as u64 / half != to as u64 / half),
+        2 => 1,
+        _ => return INVALID,
+    };
     SUCCESS
 }
 

@@ -186,13 +186,16 @@ impl Request {
     }
 
     /// Bytes in the sense of nccl-tests, and how often they pass a link.
-    fn volume(&self) -> (f64, f64) {
+    fn volume(&self, state: &State) -> (f64, f64) {
+        // to a device of the other half than the first, where the halves are linked worse than each within
+        let is_far = state.number("half").is_some_and(|half| state.device as u64 >= half);
+        let way = if is_far && self.comm.size == 2 { 2.0 } else { 1.0 };
         let bytes = self.bytes() as f64;
         match self.kind {
             0 => (bytes, 2.0),
             1 | 2 => (bytes * self.comm.size as f64, 1.0),
             3 => (bytes, 1.0),
-            _ => (self.sends.iter().map(|(_, _, count)| (count * size_of(self.dtype)) as f64).sum(), 1.0),
+            _ => (self.sends.iter().map(|(_, _, count)| (count * size_of(self.dtype)) as f64).sum(), way),
         }
     }
 
@@ -210,7 +213,7 @@ impl Request {
                 _ => content.put(0).put_bytes(&state.read(*address, bytes)),
             };
         }
-        let (bytes, factor) = self.volume();
+        let (bytes, factor) = self.volume(state);
         let Comm { id: comm, size, index, .. } = self.comm;
         // half as long again while the second stream computes
         let is_beside = state.beside > state.now && !self.is_barrier();

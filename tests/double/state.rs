@@ -51,6 +51,8 @@ pub enum Node {
 pub struct State {
     /// Seconds.
     pub now: f64,
+    /// Which device it is.
+    pub device: usize,
     pub events: Vec<f64>,
     pub captured: Option<Vec<Node>>,
     pub queue: VecDeque<Item>,
@@ -101,6 +103,7 @@ impl State {
         let faults = faults();
         State {
             now: 0.0,
+            device: 0,
             events: Vec::new(),
             captured: None,
             queue: VecDeque::new(),

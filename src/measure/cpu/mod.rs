@@ -37,7 +37,7 @@ use super::exchange::Pattern;
 use super::{Backend, Case, Clock, MeasureError, NO_OP, WallClock};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
-use crate::op::{CollectiveKind, KernelKind, Link, Op};
+use crate::op::{CollectiveKind, KernelKind, Link, Op, P2p};
 use crate::units::Seconds;
 
 /// Ranks that one process may hold, a thread each.
@@ -218,7 +218,9 @@ fn supported(op: &Op) -> Result<(), String> {
         Op::Chain(_) => Err(NO_OP.into()),
         Op::Collective(op) if op.nodes > 1 => Err("the ranks are threads on one node".into()),
         Op::Collective(op) if op.ranks > MOST_RANKS => Err(format!("more than {MOST_RANKS} ranks")),
-        Op::P2p(op) if op.link == Link::InterNode => Err("the ranks are threads on one node".into()),
+        Op::P2p(P2p { link: Link::InterNode | Link::Class(_), .. }) => {
+            Err("the ranks are threads on one node".into())
+        }
         Op::P2p(op) if op.link.is_copy() => Err("a processor has no memory beside the host's".into()),
         Op::Overlap(_) => Err("a product takes all cores, and nothing runs beside it".into()),
         Op::Kernel(op) if op.kind == KernelKind::GateTopk && (op.top_k > op.cols || op.cols > 1 << 24) => {

@@ -3,18 +3,38 @@
 use crate::op::Op;
 use crate::world::meeting::Peer;
 
-/// Ranks and nodes of the op's group; none where it needs no other rank.
-pub(in crate::measure) fn wanted(op: &Op) -> Option<(u64, u64)> {
-    match op {
-        Op::Collective(op) => Some((op.ranks, op.nodes)),
-        Op::P2p(op) if !op.link.is_copy() => Some((2, op.link.nodes())),
-        Op::Overlap(op) => Some((op.ranks.into(), op.nodes.into())),
-        Op::P2p(_) | Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) | Op::Chain(_) => None,
-    }
+/// Two ranks of the run: who sends, and who receives.
+pub(in crate::measure) type Ends = (u64, u64);
+
+/// A group of ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::measure) struct Group {
+    /// How many they are.
+    pub ranks: u64,
+    /// Nodes that they stand on, each with as many.
+    pub nodes: u64,
+    /// Which two they are, where not any will do.
+    pub ends: Option<Ends>,
 }
 
-/// The first so many ranks of each of the first so many nodes, in order; none where there are not as many.
-pub(in crate::measure) fn members(roster: &[Peer], (ranks, nodes): (u64, u64)) -> Option<Vec<u64>> {
+/// The op's group, of these two where it has two; none where it needs no other rank.
+pub(in crate::measure) fn wanted(op: &Op, ends: Option<Ends>) -> Option<Group> {
+    let (ranks, nodes) = match op {
+        Op::Collective(op) => (op.ranks, op.nodes),
+        Op::P2p(op) if !op.link.is_copy() => return Some(Group { ranks: 2, nodes: op.link.nodes(), ends }),
+        Op::Overlap(op) => (op.ranks.into(), op.nodes.into()),
+        Op::P2p(_) | Op::Gemm(_) | Op::Kernel(_) | Op::Attention(_) | Op::Chain(_) => return None,
+    };
+    Some(Group { ranks, nodes, ends: None })
+}
+
+/// The first so many ranks of each of the first so many nodes, in order, or those that are named; none where there are
+/// not as many.
+pub(in crate::measure) fn members(roster: &[Peer], group: Group) -> Option<Vec<u64>> {
+    let Group { ranks, nodes, ends } = group;
+    if let Some((from, to)) = ends {
+        return Some(vec![from, to]);
+    }
     if nodes == 0 || ranks < 2 || !ranks.is_multiple_of(nodes) {
         return None;
     }
@@ -37,7 +57,7 @@ pub(in crate::measure) fn per_node(roster: &[Peer]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Peer, members, per_node};
+    use super::{Group, Peer, members, per_node};
 
     fn roster(nodes: &[u64]) -> Vec<Peer> {
         let peer = |(rank, node): (usize, &u64)| Peer {
@@ -51,6 +71,7 @@ mod tests {
 
     #[test]
     fn groups_take_the_first_of_each_node() {
+        let members = |roster: &[Peer], (ranks, nodes)| members(roster, Group { ranks, nodes, ends: None });
         let block = roster(&[0, 0, 0, 0, 1, 1, 1, 1]);
         assert_eq!(members(&block, (2, 1)), Some(vec![0, 1]));
         assert_eq!(members(&block, (4, 2)), Some(vec![0, 1, 4, 5]));

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub(super) use self::crew::Make;
 
-pub(super) use self::group::{members, wanted};
+pub(super) use self::group::{Ends, Group, members, wanted};
 pub(super) use self::order::{Mode, WORDS};
 pub(super) use self::rank::{Engine, NUMBERS, Steps, Wrong};
 
@@ -33,7 +33,7 @@ use super::{Backend, Case, Clock, MeasureError};
 use crate::device::{Cluster, Device};
 use crate::dtype::Dtype;
 use crate::nccl_log::Told;
-use crate::op::{Op, Overlap};
+use crate::op::{Link, Op, Overlap, P2p};
 use crate::table::Route;
 use crate::units::Seconds;
 
@@ -117,14 +117,28 @@ impl Fabric<'_> {
         Ok(words)
     }
 
-    fn supported(&self, op: &Op, group: (u64, u64)) -> Result<(), String> {
+    /// Who sends to whom: over the worst link of the node, or over the first of a class.
+    fn ends(&self, op: &Op) -> Option<Ends> {
+        let Op::P2p(op) = op else { return None };
+        let classes = &self.run.kind.link_classes;
+        match op.link {
+            Link::IntraNode => classes.last().copied(),
+            Link::Class(class) => classes.get(usize::from(class)).copied(),
+            _ => None,
+        }
+    }
+
+    fn supported(&self, op: &Op, group: Group) -> Result<(), String> {
         if let Some(dtype) = op.dtype().filter(|dtype| !self.run.kind.dtypes.contains(dtype)) {
             return Err(format!("{} moves no {dtype}", self.run.kind.source));
         }
         if matches!(op, Op::Overlap(_)) && !self.run.kind.has_streams {
             return Err(format!("{} has nothing that runs beside its exchanges", self.run.kind.source));
         }
-        let (ranks, nodes) = group;
+        if matches!(op, Op::P2p(P2p { link: Link::Class(_), .. })) && group.ends.is_none() {
+            return Err("the node has no such class of links".to_owned());
+        }
+        let Group { ranks, nodes, .. } = group;
         match members(&self.run.roster, group) {
             Some(_) => Ok(()),
             None => Err(format!("there are no {ranks} ranks on {nodes} nodes")),
@@ -142,7 +156,7 @@ impl Backend for Fabric<'_> {
     }
 
     fn source(&self, op: &Op) -> &'static str {
-        if wanted(op).is_some() { self.run.kind.source } else { self.local.name() }
+        if wanted(op, None).is_some() { self.run.kind.source } else { self.local.name() }
     }
 
     fn device(&self) -> Device {
@@ -178,14 +192,14 @@ impl Backend for Fabric<'_> {
     }
 
     fn supports(&self, op: &Op) -> Result<(), String> {
-        match wanted(op) {
+        match wanted(op, self.ends(op)) {
             Some(group) => self.supported(op, group),
             None => self.local.supports(op),
         }
     }
 
     fn need(&self, op: &Op) -> u128 {
-        match wanted(op) {
+        match wanted(op, None) {
             // what a rank sends and receives, in the copies that it goes through at most
             Some(_) => u128::from(self.run.kind.sharing) * 4 * op.bytes() + (1 << 28),
             None => self.local.need(op),
@@ -205,14 +219,15 @@ impl Backend for Fabric<'_> {
     }
 
     fn prepare<'a>(&'a mut self, op: &Op) -> Result<Box<dyn Case + 'a>, MeasureError> {
-        let Some(group) = wanted(op) else {
+        let ends = self.ends(op);
+        let Some(group) = wanted(op, ends) else {
             // the others would otherwise not know whether the leader lives
             let _ = self.run.lead.orders.send(Order::Wait);
             self.run.crew.look().map_err(|reason| MeasureError::Failed { op: *op, reason })?;
             return self.local.prepare(op);
         };
         self.supported(op, group).map_err(|reason| MeasureError::Unsupported { op: *op, reason })?;
-        let reports = self.exchange(op, Order::Prepare(*op))?;
+        let reports = self.exchange(op, Order::Prepare(*op, ends))?;
         let wrong = |(rank, report): (usize, &Report)| match report {
             Report::Wrong(wrong) => Some((rank as u64, *wrong)),
             _ => None,

@@ -1,5 +1,6 @@
 //! What the leading rank tells the others to do, in a few numbers that fit one small broadcast.
 
+use super::group::Ends;
 use crate::dtype::Dtype;
 use crate::op::{Collective, CollectiveKind, Link, Op, Overlap, P2p, Timed};
 
@@ -21,7 +22,8 @@ pub(in crate::measure) enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::measure) enum Order {
     /// Makes buffers and a group for the op, runs it once, and checks the result.
-    Prepare(Op),
+    /// A send is between these two, where they are named.
+    Prepare(Op, Option<Ends>),
     /// Runs the prepared op so often, and tells how long one run took.
     Time(Mode, u64),
     /// Runs both ops of the prepared pair so often at the same time, and tells how long each took.
@@ -57,7 +59,7 @@ impl Order {
                 words[..3].copy_from_slice(&[2, mode, *runs]);
             }
             Order::Both { products, exchanges } => words[..3].copy_from_slice(&[4, *products, *exchanges]),
-            Order::Prepare(Op::Overlap(op)) => {
+            Order::Prepare(Op::Overlap(op), _) => {
                 let Overlap { timed, m, k, n, bytes, ranks, nodes, dtype } = *op;
                 let dtype = Dtype::ALL.iter().position(|known| *known == dtype).unwrap_or(0) as u64;
                 words = [
@@ -71,7 +73,7 @@ impl Order {
                     nodes.into(),
                 ];
             }
-            Order::Prepare(op) => {
+            Order::Prepare(op, ends) => {
                 let cells = op.cells();
                 let kind = CollectiveKind::ALL.iter().position(|kind| kind.name() == cells.kind);
                 let dtype = op.dtype().and_then(|dtype| Dtype::ALL.iter().position(|known| *known == dtype));
@@ -83,8 +85,8 @@ impl Order {
                     count(cells.bytes),
                     count(cells.ranks),
                     count(cells.nodes),
-                    0,
-                    0,
+                    ends.map_or(0, |(from, _)| from + 1),
+                    ends.map_or(0, |(_, to)| to + 1),
                 ];
             }
         }
@@ -110,19 +112,21 @@ impl Order {
                 match (timed, Dtype::ALL.get((types / TIMED) as usize)) {
                     (Some(&timed), Some(&dtype)) => {
                         let op = Overlap { timed, m, k, n, bytes, ranks, nodes, dtype };
-                        Order::Prepare(Op::Overlap(op))
+                        Order::Prepare(Op::Overlap(op), None)
                     }
                     _ => Order::End,
                 }
             }
-            [3, SEND, _, bytes, _, nodes, ..] => {
+            [3, SEND, _, bytes, _, nodes, from, to] => {
                 let link = if nodes > 1 { Link::InterNode } else { Link::IntraNode };
-                Order::Prepare(Op::P2p(P2p { bytes, link }))
+                let ends = from.checked_sub(1).zip(to.checked_sub(1));
+                Order::Prepare(Op::P2p(P2p { bytes, link }), ends)
             }
             [3, kind, dtype, bytes, ranks, nodes, ..] => {
                 match (CollectiveKind::ALL.get(kind as usize), Dtype::ALL.get(dtype as usize)) {
                     (Some(&kind), Some(&dtype)) => {
-                        Order::Prepare(Op::Collective(Collective { kind, bytes, ranks, nodes, dtype }))
+                        let op = Op::Collective(Collective { kind, bytes, ranks, nodes, dtype });
+                        Order::Prepare(op, None)
                     }
                     _ => Order::End,
                 }
@@ -142,15 +146,16 @@ mod tests {
         for (timed, dtype) in Timed::ALL.into_iter().flat_map(|timed| Dtype::ALL.map(|dtype| (timed, dtype)))
         {
             let op = Overlap { timed, m: 1, k: 2, n: 3, bytes: 1 << 30, ranks: 16, nodes: 2, dtype };
-            orders.push(Order::Prepare(Op::Overlap(op)));
+            orders.push(Order::Prepare(Op::Overlap(op), None));
         }
         orders.extend([Mode::Isolated, Mode::Pipelined, Mode::Graph].map(|mode| Order::Time(mode, 77)));
         for link in [Link::IntraNode, Link::InterNode] {
-            orders.push(Order::Prepare(Op::P2p(P2p { bytes: 1 << 30, link })));
+            let op = Op::P2p(P2p { bytes: 1 << 30, link });
+            orders.extend([None, Some((0, 9))].map(|ends| Order::Prepare(op, ends)));
         }
         for kind in CollectiveKind::ALL {
             let op = Collective { kind, bytes: 12_345, ranks: 16, nodes: 2, dtype: Dtype::Bf16 };
-            orders.push(Order::Prepare(Op::Collective(op)));
+            orders.push(Order::Prepare(Op::Collective(op), None));
         }
         for order in orders {
             assert_eq!(Order::decode(&order.encode()), order);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
+use super::group::Ends;
 use super::order::{Mode, Order, WORDS};
 use crate::nccl_log::Told;
 use crate::op::Op;
@@ -34,7 +35,7 @@ pub(in crate::measure) trait Engine {
 
     /// Makes the op ready, runs it once, compares its result, and returns what was told of how it ran. A rank outside
     /// of the group has nothing to compare, and nothing to tell.
-    fn prepare(&mut self, op: &Op) -> Result<Result<Told, Wrong>, Trouble>;
+    fn prepare(&mut self, op: &Op, ends: Option<Ends>) -> Result<Result<Told, Wrong>, Trouble>;
 
     /// Seconds of so many products and so many all-reduces of the prepared pair, which begin together; none outside
     /// of the group.
@@ -147,7 +148,7 @@ pub(in crate::measure) fn serve(
         let report = match Order::decode(&words) {
             Order::End => return Ok(()),
             Order::Wait => continue,
-            Order::Prepare(op) => match engine.prepare(&op)? {
+            Order::Prepare(op, ends) => match engine.prepare(&op, ends)? {
                 Ok(told) => Report::Told(told),
                 Err(wrong) => Report::Wrong(wrong),
             },

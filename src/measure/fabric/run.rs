@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Fabric;
 use super::crew::{Abort, Crew, Lead, Make};
+use super::group::Ends;
 use crate::dtype::Dtype;
 use crate::measure::Backend;
 use crate::world::meeting::{Met, Peer};
@@ -21,6 +22,8 @@ pub(in crate::measure) struct Kind {
     pub has_graphs: bool,
     /// Ranks that share the memory of the leader's device.
     pub sharing: u64,
+    /// Of each class of links within a node, best first, two ranks that have one; none where all are alike.
+    pub link_classes: Vec<Ends>,
     /// What a table's header says of the cluster.
     pub details: toml::Table,
 }

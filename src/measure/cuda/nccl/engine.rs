@@ -19,7 +19,7 @@ use crate::measure::cuda::stream::Event;
 use crate::measure::cuda::switch::Switch;
 use crate::measure::cuda::trouble::Trouble as DeviceTrouble;
 use crate::measure::exchange::Shape;
-use crate::measure::fabric::{Engine, Mode, NUMBERS, Steps, WORDS, Wrong, members, wanted};
+use crate::measure::fabric::{Ends, Engine, Group, Mode, NUMBERS, Steps, WORDS, Wrong, members, wanted};
 use crate::nccl_log::Told;
 use crate::op::Op;
 use crate::world::meeting::Peer;
@@ -44,7 +44,7 @@ enum Standing {
 
 /// An op that this rank takes part in, with its buffers.
 struct Task {
-    group: (u64, u64),
+    group: Group,
     shape: Shape,
     dtype: Dtype,
     /// Addresses of the buffers that both parts lie in.
@@ -54,7 +54,7 @@ struct Task {
 }
 
 pub(super) struct Nccl {
-    groups: HashMap<(u64, u64), Standing>,
+    groups: HashMap<Group, Standing>,
     task: Option<Task>,
     turn: u64,
     roster: Vec<Peer>,
@@ -149,11 +149,11 @@ impl Nccl {
         Ok(())
     }
 
-    fn told(&mut self, group: Option<(u64, u64)>, function: Option<&str>) -> Told {
+    fn told(&mut self, group: Option<Group>, function: Option<&str>) -> Told {
         self.log.as_mut().map_or_else(Told::default, |log| log.told(group, function))
     }
 
-    fn comm(&self, group: (u64, u64)) -> Option<&Comm> {
+    fn comm(&self, group: Group) -> Option<&Comm> {
         match self.groups.get(&group)? {
             Standing::World => Some(&self.world),
             Standing::Member(comm) => Some(comm),
@@ -162,7 +162,7 @@ impl Nccl {
     }
 
     /// Makes the group, on all ranks together.
-    fn join(&mut self, group: (u64, u64)) -> Result<(), Trouble> {
+    fn join(&mut self, group: Group) -> Result<(), Trouble> {
         if self.groups.contains_key(&group) {
             return Ok(());
         }
@@ -211,10 +211,10 @@ impl Engine for Nccl {
         Ok(numbers.as_chunks::<NUMBERS>().0.to_vec())
     }
 
-    fn prepare(&mut self, op: &Op) -> Result<Result<Told, Wrong>, Trouble> {
+    fn prepare(&mut self, op: &Op, ends: Option<Ends>) -> Result<Result<Told, Wrong>, Trouble> {
         self.task = None;
         let outside = Ok(Ok(Told::default()));
-        let Some(group) = wanted(op) else { return outside };
+        let Some(group) = wanted(op, ends) else { return outside };
         // what has been said until now is of orders, which all ranks exchange
         self.told(None, None);
         self.join(group)?;

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use crate::measure::exchange::Pattern;
+use crate::measure::fabric::Group;
 use crate::nccl_log::{Line, Told};
 use crate::op::CollectiveKind;
 use crate::world::environment;
@@ -54,13 +55,13 @@ pub(super) const fn function(pattern: Pattern) -> Option<&'static str> {
 pub(super) struct Log {
     offset: u64,
     /// Transports of each group's connections; those of all ranks have none for a key.
-    transports: HashMap<Option<(u64, u64)>, u32>,
+    transports: HashMap<Option<Group>, u32>,
 }
 
 impl Log {
     /// What was told since the last time, when this group ran a collective of this name. Connections are made once
     /// and are told of once, so those of before count, too.
-    pub fn told(&mut self, group: Option<(u64, u64)>, function: Option<&str>) -> Told {
+    pub fn told(&mut self, group: Option<Group>, function: Option<&str>) -> Told {
         let mut told = Told::default();
         for line in self.text().lines().filter_map(Line::read) {
             told.hear(&line, function);

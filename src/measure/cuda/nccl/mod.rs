@@ -2,6 +2,7 @@
 
 mod comm;
 mod engine;
+mod links;
 mod log;
 mod result;
 mod table;
@@ -51,12 +52,18 @@ pub fn start(world: &World, met: Met, deadline: Duration, seed: u64) -> Run {
             details.insert(name.to_lowercase(), value.into());
         }
     }
+    let link_classes = links::classes(&met.roster, devices().unwrap_or(0));
+    if !link_classes.is_empty() {
+        let pairs: Vec<_> = link_classes.iter().map(|(from, to)| format!("{from}-{to}")).collect();
+        details.insert("link_classes".to_owned(), pairs.join(" ").into());
+    }
     let kind = Kind {
         source: "nccl",
         dtypes: vec![Dtype::Bf16, Dtype::F16, Dtype::F32],
         has_streams: true,
         has_graphs: true,
         sharing: 1,
+        link_classes,
         details,
     };
     let registry = Registry::default();

@@ -10,6 +10,7 @@ use crate::measure::cuda::gpu::{Gpu, Shared};
 use crate::measure::cuda::product::{self, Product};
 use crate::measure::cuda::stream::Event;
 use crate::measure::cuda::trouble::Trouble as DeviceTrouble;
+use crate::measure::fabric::Group;
 use crate::op::Gemm;
 use crate::world::watch::Trouble;
 
@@ -94,7 +95,7 @@ impl Nccl {
     /// Seconds of so many products and so many exchanges, which begin once a barrier has been passed.
     pub(super) fn both_runs(
         &mut self,
-        group: (u64, u64),
+        group: Group,
         products: u64,
         exchanges: u64,
     ) -> Result<[f64; 2], Trouble> {

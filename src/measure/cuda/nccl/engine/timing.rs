@@ -3,6 +3,7 @@
 use super::{Nccl, own};
 use crate::measure::cuda::gpu::Shared;
 use crate::measure::cuda::stream::{Event, Graph};
+use crate::measure::fabric::Group;
 use crate::world::watch::Trouble;
 
 /// How often a graph is replayed; the middle one counts.
@@ -24,7 +25,7 @@ impl Nccl {
     /// Queues `queue` behind a closed switch and a barrier of the group, opens it, and waits.
     pub(super) fn behind_barrier(
         &mut self,
-        group: (u64, u64),
+        group: Group,
         queue: impl FnOnce(&mut Self) -> Result<(), Trouble>,
     ) -> Result<f64, Trouble> {
         self.switch.hold(&self.gpu).map_err(own)?;
@@ -44,7 +45,7 @@ impl Nccl {
     }
 
     /// Seconds of so many runs between two events.
-    pub(super) fn runs(&mut self, group: (u64, u64), runs: u64) -> Result<f64, Trouble> {
+    pub(super) fn runs(&mut self, group: Group, runs: u64) -> Result<f64, Trouble> {
         self.behind_barrier(group, |rank| {
             rank.start.record().map_err(own)?;
             (0..runs).try_for_each(|_| rank.queue())?;
@@ -53,7 +54,7 @@ impl Nccl {
     }
 
     /// The same in a graph.
-    pub(super) fn graph(&mut self, group: (u64, u64), runs: u64) -> Result<f64, Trouble> {
+    pub(super) fn graph(&mut self, group: Group, runs: u64) -> Result<f64, Trouble> {
         let mut queued = Ok(());
         let gpu = Shared::clone(&self.gpu);
         let graph = Graph::capture(&gpu, || {
