@@ -6,6 +6,7 @@ use std::fmt;
 use super::errors::Errors;
 use super::features::Features;
 use super::fitted::Fitted;
+use super::values::Values;
 use super::{Fit, draw, jobs, ranks};
 use crate::dtype::Dtype;
 use crate::op::{Family, Op};
@@ -72,11 +73,18 @@ fn tried(fitted: &Fitted, folds: u64, seed: u64, wanted: impl Fn(&Features) -> b
         return Vec::new();
     }
     let fold = |row: usize| draw::mix(seed, row as u64) % folds;
-    let forests = jobs::run(folds as usize, |out| surface.grow(|row| fold(row) != out as u64));
+    let others = jobs::run(folds as usize, |out| {
+        let keep = |row: &usize| fold(*row) != out as u64;
+        let kept: Vec<&Features> =
+            (0..surface.rows()).filter(keep).map(|row| surface.features(row)).collect();
+        (surface.grow(|row| keep(&row)), Values::new(&kept))
+    });
     let try_row = |row: usize| {
         let keep = |other| fold(other) != fold(row);
-        let forest = forests[fold(row) as usize].as_ref();
-        let prediction = ranks::predict(surface, surface.features(row), &keep, forest);
+        let (forest, values) = &others[fold(row) as usize];
+        let features = surface.features(row);
+        let mut prediction = ranks::predict(surface, features, &keep, forest.as_ref());
+        prediction.is_new |= values.lack(features);
         let off = prediction.log - surface.log(row);
         (100.0 * off.exp_m1(), off.abs() <= fitted.half_width(&prediction))
     };

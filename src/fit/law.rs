@@ -2,11 +2,14 @@
 
 use super::draw;
 use super::features::{Coords, DIMS, Features};
+use super::gpus;
+use super::knee::Knee;
 use super::kriging::Covariance;
-use super::menu::{Effort, Menu};
+use super::menu::{self, Effort, Menu};
 use super::neighbours::{POINT_DIMS, Point};
 use super::terms::Terms;
 use super::trees::{TREE_DIMS, Traits};
+use super::waves::Waves;
 
 /// What the residual of an op may depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +27,10 @@ pub enum Law {
     Terms(Terms),
     /// Tiles of a GPU.
     Menu(Box<Menu>),
+    /// A cache and the memory behind it.
+    Knee(Knee),
+    /// Waves of attention.
+    Waves(Waves),
 }
 
 /// What is known of the ops of a surface.
@@ -36,41 +43,62 @@ pub enum Machine {
         /// Multiprocessors.
         sms: Option<u64>,
     },
+    /// They are fused attention on such a device.
+    Attention {
+        /// Multiprocessors.
+        sms: Option<u64>,
+    },
+    /// They stream memory.
+    Streams,
 }
 
 /// Rows that the two laws of products are compared on.
-const TRIAL_ROWS: usize = 240;
+const TRIAL_ROWS: usize = 400;
+
+/// Parts that these are dealt into, each predicted from the others.
+const TRIAL_FOLDS: u64 = 3;
 
 /// With fewer rows the eleven constants of a menu are not to be learnt.
 const FEWEST_MENU_ROWS: usize = 24;
 
-/// A menu must be this much better than the plain law to be worth its constants.
-const MENU_GAIN: f64 = 0.9;
+/// A menu must be this much better than the plain law to be worth its constants. More is not asked, as its tiles serve
+/// the trees too: of large products alone a plain law is nearly as good, and the trees without tiles are not.
+const MENU_GAIN: f64 = 0.97;
 
 impl Law {
     /// The law of the rows: two terms, or for products the menu of tiles where it predicts left-out rows
     /// better. So a processor without tiles keeps its roofline.
     pub fn fit(features: &[Features], logs: &[f64], machine: Machine) -> Law {
         let plain = Terms::fit(features, logs);
-        let Machine::Products { sms } = machine else { return Law::Terms(plain) };
-        if features.len() < FEWEST_MENU_ROWS {
-            return Law::Terms(plain);
+        let guessed = |element_bytes| gpus::multiprocessors(&Terms::at_best(features, logs), element_bytes);
+        match machine {
+            Machine::Products { sms } if features.len() >= FEWEST_MENU_ROWS => {
+                let sms = sms.unwrap_or_else(|| guessed(menu::element_bytes(&features[0])));
+                match menu_error_over_plain(features, logs, sms) <= MENU_GAIN {
+                    true => Law::Menu(Box::new(Menu::fit(features, logs, sms, Effort::FULL))),
+                    false => Law::Terms(plain),
+                }
+            }
+            Machine::Attention { sms } => {
+                let dtype = features.first().and_then(|row| row.op.dtype());
+                let element_bytes = dtype.map_or(2.0, |dtype| dtype.bytes() as f64);
+                let sms = sms.unwrap_or_else(|| guessed(element_bytes));
+                Waves::fit(features, logs, &plain, sms).map_or(Law::Terms(plain), Law::Waves)
+            }
+            Machine::Streams => Knee::fit(features, logs, &plain).map_or(Law::Terms(plain), Law::Knee),
+            Machine::Any | Machine::Products { .. } => Law::Terms(plain),
         }
-        let sms = sms.unwrap_or_else(|| Menu::guess_sms(features, logs, &plain));
-        if menu_error_over_plain(features, logs, sms) > MENU_GAIN {
-            return Law::Terms(plain);
-        }
-        Law::Menu(Box::new(Menu::fit(features, logs, &plain, sms, Effort::FULL)))
     }
 
     /// The same law with the constants of other rows, for trials.
     pub fn refit(&self, features: &[Features], logs: &[f64]) -> Law {
-        let plain = Terms::fit(features, logs);
+        let plain = || Terms::fit(features, logs);
         match self {
-            Law::Terms(_) => Law::Terms(plain),
-            Law::Menu(menu) => {
-                Law::Menu(Box::new(Menu::fit(features, logs, &plain, menu.sms(), Effort::TRIAL)))
-            }
+            Law::Terms(_) => Law::Terms(plain()),
+            Law::Menu(menu) => Law::Menu(Box::new(Menu::fit(features, logs, menu.sms(), Effort::TRIAL))),
+            Law::Knee(_) => Law::fit(features, logs, Machine::Streams),
+            Law::Waves(waves) => Waves::fit(features, logs, &plain(), waves.sms())
+                .map_or_else(|| Law::Terms(plain()), Law::Waves),
         }
     }
 
@@ -78,7 +106,9 @@ impl Law {
     /// by less than a tenth within factors of 2 around these; the A100 tables like them as well.
     pub const fn covariance(&self) -> Covariance {
         match self {
-            Law::Terms(_) => Covariance { range: 3.0, short: 0.1, short_range: 1.5, nugget: 0.01 },
+            Law::Terms(_) | Law::Knee(_) | Law::Waves(_) => {
+                Covariance { range: 3.0, short: 0.1, short_range: 1.5, nugget: 0.01 }
+            }
             Law::Menu(_) => Covariance { range: 5.0, short: 0.25, short_range: 0.75, nugget: 0.03 },
         }
     }
@@ -89,6 +119,8 @@ impl Law {
         let seconds = match self {
             Law::Terms(terms) => terms.seconds(op),
             Law::Menu(menu) => menu.seconds(op),
+            Law::Knee(knee) => knee.seconds(op),
+            Law::Waves(waves) => waves.seconds(op),
         };
         if seconds.is_nan() { 0.0 } else { seconds.clamp(f64::MIN_POSITIVE, f64::MAX).ln() }
     }
@@ -138,7 +170,9 @@ impl Law {
             even(depth),
             even(columns),
         ];
-        for (place, told) in traits[DIMS..].iter_mut().zip(told[..4].iter().chain(&further)) {
+        for (place, told) in
+            traits[DIMS..].iter_mut().zip(told[..4].iter().chain(&further).chain(&menu.rivals(coords)))
+        {
             *place = *told as f32;
         }
         Look { point, traits }
@@ -149,13 +183,13 @@ impl Law {
 fn menu_error_over_plain(features: &[Features], logs: &[f64], sms: u64) -> f64 {
     let rows = draw::rows(features.len(), TRIAL_ROWS, 8);
     let (mut of_menu, mut of_plain) = (0.0, 0.0);
-    for fold in [0, 1] {
+    for fold in 0..TRIAL_FOLDS {
         let (train, test): (Vec<usize>, Vec<usize>) =
-            rows.iter().partition(|row| draw::mix(9, **row as u64) % 2 == fold);
+            rows.iter().partition(|row| draw::mix(9, **row as u64) % TRIAL_FOLDS != fold);
         let train_features: Vec<Features> = train.iter().map(|row| features[*row]).collect();
         let train_logs: Vec<f64> = train.iter().map(|row| logs[*row]).collect();
         let plain = Terms::fit(&train_features, &train_logs);
-        let menu = Menu::fit(&train_features, &train_logs, &plain, sms, Effort::TRIAL);
+        let menu = Menu::fit(&train_features, &train_logs, sms, Effort::TRIAL);
         for row in test {
             // An outlier says nothing for or against a law.
             let off = |seconds: f64| (logs[row] - seconds.ln()).abs().min(0.5);

@@ -23,9 +23,8 @@ const STEP_BYTES: f64 = 128.0;
 /// What a factor of e away from the start costs, in units of a squared log residual.
 const PRIOR_WEIGHT: f64 = 0.02;
 
-/// Multiprocessors of GPUs in use: T4, A10, V100, A40, A100, H100 PCIe, RTX 4090, H100 and H200 SXM, L40S,
-/// B200.
-const KNOWN_SMS: [u64; 10] = [40, 72, 80, 84, 108, 114, 128, 132, 142, 148];
+/// Tiles of the menu, those that are not made too.
+const TILES: usize = TILE_M.len() * TILE_N.len();
 
 /// How long to search for the constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +39,7 @@ impl Effort {
     /// For good.
     pub const FULL: Effort = Effort { rows: 500, steps: 40 };
     /// To see how well it would do.
-    pub const TRIAL: Effort = Effort { rows: 150, steps: 20 };
-    /// To tell one count of multiprocessors from another.
-    const GLANCE: Effort = Effort { rows: 150, steps: 8 };
+    pub const TRIAL: Effort = Effort { rows: 250, steps: 20 };
 }
 
 /// `t = min over tiles tm × tn and splits s of t0 + (comp^q + mem^q)^(1/q) + [s > 1](r0 + 4·mns/rB)`, in µs, with
@@ -117,13 +114,14 @@ pub struct Choice {
 
 impl Menu {
     /// The menu nearest to the rows, which are products of one element type, on a device of `sms`
-    /// multiprocessors. `plain` is the roofline of the same rows, from which the search starts.
-    pub fn fit(features: &[Features], logs: &[f64], plain: &Terms, sms: u64, effort: Effort) -> Menu {
+    /// multiprocessors. The search starts from the best rates of any row: those of a fitted roofline lead it astray
+    /// where all rows are bound by arithmetic.
+    pub fn fit(features: &[Features], logs: &[f64], sms: u64, effort: Effort) -> Menu {
         let element_bytes = features.first().map_or(2.0, element_bytes);
         let sms = sms.max(1) as f64;
         let rows = draw::rows(features.len(), effort.rows, 7);
         let sizes: Vec<[f64; 4]> = rows.iter().map(|row| sizes(&features[*row].coords)).collect();
-        let start = start(plain, sms, element_bytes);
+        let start = start(&Terms::at_best(features, logs), sms, element_bytes);
         let found = minimise(&start, PRIOR_WEIGHT, effort.steps, rows.len(), |parameters, residuals| {
             let menu = Menu::new(Constants::from_logs(parameters), sms, element_bytes);
             for ((residual, row), sizes) in residuals.iter_mut().zip(&rows).zip(&sizes) {
@@ -131,18 +129,6 @@ impl Menu {
             }
         });
         Menu::new(Constants::from_logs(&found), sms, element_bytes)
-    }
-
-    /// The multiprocessors of the GPU in use that the rows look most like.
-    pub fn guess_sms(features: &[Features], logs: &[f64], plain: &Terms) -> u64 {
-        let off = |sms: u64| -> f64 {
-            let menu = Menu::fit(features, logs, plain, sms, Effort::GLANCE);
-            let rows = draw::rows(features.len(), Effort::GLANCE.rows, 7);
-            let off = |row: usize| (logs[row] - menu.seconds(&features[row]).ln()).abs();
-            rows.into_iter().map(|row| off(row).min(0.5)).sum()
-        };
-        let tried = KNOWN_SMS.map(|sms| (off(sms), sms));
-        tried.into_iter().min_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(KNOWN_SMS[0], |(_, sms)| sms)
     }
 
     fn new(constants: Constants, sms: f64, element_bytes: f64) -> Menu {
@@ -171,17 +157,57 @@ impl Menu {
         self.choose(sizes(coords))
     }
 
+    /// How much longer than the fastest each tile takes for the product at `coords`, in log seconds, with the best
+    /// split of k: what a library that chooses otherwise would lose. 0 of tiles that are not made.
+    pub fn rivals(&self, coords: &Coords) -> [f64; TILES] {
+        let [m, k, n, batch] = sizes(coords);
+        let mem = self.memory([m, k, n, batch]);
+        let steps = k * self.element_bytes / STEP_BYTES;
+        let mut times = [f64::INFINITY; TILES];
+        for split in SPLITS {
+            let kb = ceil(steps / split);
+            if split > 1.0 && kb < 2.0 {
+                continue;
+            }
+            let around = self.constants.launch + self.reduction(batch * m * n, split);
+            let before = self.constants.prologue + self.constants.per_step * kb;
+            for (place, time) in times.iter_mut().enumerate() {
+                let (i, j) = (place / TILE_N.len(), place % TILE_N.len());
+                let tiles = ceil(m / TILE_M[i]) * ceil(n / TILE_N[j]) * batch * split;
+                let comp = before + ceil(tiles / self.sms) * self.wave(i, j, kb);
+                *time = time.min(around + comp.max(mem));
+            }
+        }
+        let best = times.iter().copied().fold(f64::INFINITY, f64::min);
+        times.map(|time| if time.is_finite() { (time / best).ln() } else { 0.0 })
+    }
+
+    /// The time of the memory traffic.
+    fn memory(&self, [m, k, n, batch]: [f64; 4]) -> f64 {
+        batch * (m * k + k * n + m * n) * self.element_bytes / self.constants.bandwidth
+    }
+
+    /// The time to add what the parts of k made of so many elements.
+    fn reduction(&self, elements: f64, split: f64) -> f64 {
+        let of = &self.constants;
+        if split == 1.0 { 0.0 } else { of.split + 4.0 * elements * split / of.split_bandwidth }
+    }
+
+    /// The time of a wave of tiles of height i and width j, over `kb` steps.
+    fn wave(&self, i: usize, j: usize, kb: f64) -> f64 {
+        kb * self.step[i][j] + self.constants.per_stored * TILE_M[i] * TILE_N[j]
+    }
+
     fn choose(&self, [m, k, n, batch]: [f64; 4]) -> Choice {
         let of = &self.constants;
-        let mem = batch * (m * k + k * n + m * n) * self.element_bytes / of.bandwidth;
+        let mem = self.memory([m, k, n, batch]);
         let tiles_m = TILE_M.map(|tile| ceil(m / tile) * batch);
         let tiles_n = TILE_N.map(|tile| ceil(n / tile));
         let steps = k * self.element_bytes / STEP_BYTES;
         let mut best = Choice { micros: f64::INFINITY, comp: 0.0, mem, tile: 1.0, idle: 1.0, split: 1.0 };
         for split in SPLITS {
             let kb = ceil(steps / split);
-            let reduce =
-                if split == 1.0 { 0.0 } else { of.split + 4.0 * batch * m * n * split / of.split_bandwidth };
+            let reduce = self.reduction(batch * m * n, split);
             if split > 1.0 && kb < 2.0 || of.launch + mem + reduce >= best.micros {
                 continue;
             }
@@ -190,7 +216,7 @@ impl Menu {
                 for (j, tile_n) in TILE_N.into_iter().enumerate() {
                     let tiles = tiles_m[i] * tiles_n[j] * split;
                     let waves = ceil(tiles / self.sms);
-                    let time = waves * (kb * self.step[i][j] + of.per_stored * tile_m * tile_n);
+                    let time = waves * self.wave(i, j, kb);
                     if time < comp {
                         (comp, tile, idle) = (time, tile_m * tile_n, waves * self.sms / tiles);
                     }
@@ -211,7 +237,7 @@ impl Menu {
     }
 }
 
-/// Logarithms of the constants to start from, with the rates and the overhead of the roofline.
+/// Logarithms of the constants to start from, with these rates and this overhead.
 fn start(plain: &Terms, sms: f64, element_bytes: f64) -> [f64; 11] {
     let [flops, bytes] = plain.rates.map(|rate| rate * 1e-6);
     // A step of a tile is 2·tm·tn·(STEP_BYTES/element) FLOPs on one of the multiprocessors.
@@ -238,7 +264,8 @@ fn sizes(coords: &Coords) -> [f64; 4] {
     coords.map(|log| log.exp2().round())
 }
 
-fn element_bytes(product: &Features) -> f64 {
+/// Bytes of an element of a product.
+pub fn element_bytes(product: &Features) -> f64 {
     let [m, k, n, batch] = sizes(&product.coords);
     (product.work[1] / (batch * (m * k + k * n + m * n))).round()
 }

@@ -1,7 +1,8 @@
 //! From a table to `Cost`.
 //!
 //! The rows of a table fall into surfaces ([`Key`]). Each surface has a base law by physics with a few fitted
-//! constants (a roofline, a ring, or for products on a GPU the tiles that its library chooses from), and
+//! constants (a roofline, a ring, a cache before a memory, waves of attention, or for products on a GPU the tiles that
+//! its library chooses from), and
 //! interpolates what the law leaves over by local kriging in log2 coordinates:
 //! `t = law(op)·exp(residual(op))`, in seconds. A fit is a pure function of the set of rows: their order does
 //! not matter, and the same rows give the same bits.
@@ -11,10 +12,12 @@ mod draw;
 mod errors;
 mod features;
 mod fitted;
+mod gpus;
 mod guard;
 mod holdout;
 mod interval;
 mod jobs;
+mod knee;
 mod kriging;
 mod law;
 mod least_squares;
@@ -26,6 +29,7 @@ mod surface;
 mod terms;
 mod trees;
 mod values;
+mod waves;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
@@ -64,7 +68,7 @@ impl Fit {
     ///
     /// Any table will do, one of a single row too; then every answer is an extrapolation from it. Rows of 0 s
     /// answer for their own op and tell nothing of others. Of the header only the device's `sms` is read, the
-    /// number of multiprocessors that tiles of a product go to; without it the rows tell.
+    /// number of multiprocessors that tiles of a product go to; without it the best rates of the rows tell the GPU.
     pub fn new(table: &Table, name: &str) -> Fit {
         let mut records: Vec<&Record> = table.records.iter().collect();
         records.sort_unstable_by_key(|record| record.op);
@@ -81,6 +85,8 @@ impl Fit {
         let sms = sms.and_then(|sms| u64::try_from(sms).ok());
         let machine = |key: &Key| match key {
             Key::Gemm(_) => Machine::Products { sms },
+            Key::Attention(_) => Machine::Attention { sms },
+            Key::Kernel(..) => Machine::Streams,
             _ => Machine::Any,
         };
         Fit {

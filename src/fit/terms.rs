@@ -31,20 +31,26 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// The law nearest to the rows, given as features with the logarithm of their seconds.
-    ///
-    /// The prior is read from the rows themselves: each rate at the best any row shows, the overhead at half
-    /// the shortest time but at most 10 µs. So one row is enough, and gives a machine that makes sense.
-    pub fn fit(features: &[Features], logs: &[f64]) -> Terms {
-        let rows = draw::rows(features.len(), MOST_ROWS, 1);
+    /// Each rate at the best that any row shows, and half the shortest time as overhead, but at most 10 µs. One row is
+    /// enough, and gives a machine that makes sense.
+    pub fn at_best(features: &[Features], logs: &[f64]) -> Terms {
+        let rows = || features.iter().zip(logs);
         let best = |term: usize| {
-            let rate = |row: &usize| features[*row].work[term] / logs[*row].exp();
-            let best = rows.iter().map(rate).fold(0.0, f64::max);
+            let best = rows().map(|(row, log)| row.work[term] / log.exp()).fold(0.0, f64::max);
             if best > 0.0 && best.is_finite() { best } else { 1.0 }
         };
-        let shortest = rows.iter().map(|row| logs[*row].exp()).fold(f64::INFINITY, f64::min);
+        let shortest = logs.iter().copied().fold(f64::INFINITY, f64::min).exp();
+        let overhead = (shortest / 2.0).clamp(1e-12, LONG_OVERHEAD);
+        Terms { overhead, rates: [best(0), best(1)], sharpness: Terms::sharpness(1.0) }
+    }
+
+    /// The law nearest to the rows, given as features with the logarithm of their seconds; nearest to
+    /// [`Terms::at_best`] where they do not tell.
+    pub fn fit(features: &[Features], logs: &[f64]) -> Terms {
+        let rows = draw::rows(features.len(), MOST_ROWS, 1);
         let overlap = features.iter().any(|f| f.join == Join::Overlap);
-        let start = [(shortest / 2.0).clamp(1e-12, LONG_OVERHEAD).ln(), best(0).ln(), best(1).ln(), 1.0];
+        let Terms { overhead, rates, .. } = Terms::at_best(features, logs);
+        let start = [overhead.ln(), rates[0].ln(), rates[1].ln(), 1.0];
         let start = if overlap { &start[..] } else { &start[..3] };
         let found = minimise(start, PRIOR_WEIGHT, MOST_STEPS, rows.len(), |parameters, residuals| {
             let law = Terms::from_logs(parameters);
@@ -59,9 +65,13 @@ impl Terms {
         Terms {
             overhead: parameters[0].exp(),
             rates: [parameters[1].exp(), parameters[2].exp()],
-            // Above 1, where the terms would add, and not so far above that powers overflow.
-            sharpness: parameters.get(3).map_or(1.0, |q| 1.0 + q.min(2.5).exp()),
+            sharpness: parameters.get(3).map_or(1.0, |q| Terms::sharpness(*q)),
         }
+    }
+
+    /// Above 1, where the terms would add, and not so far above that powers overflow.
+    fn sharpness(parameter: f64) -> f64 {
+        1.0 + parameter.min(2.5).exp()
     }
 
     /// The seconds of an op by the law.
