@@ -1,5 +1,6 @@
 //! Rows of whole layers in a table: kept, joined, compared, and counted with.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -7,6 +8,8 @@ use std::process::{Command, Output};
 use gettime::dtype::Dtype;
 use gettime::op::{Chained, Family, Op};
 use gettime::table::Table;
+use gettime::units::Seconds;
+use gettime::validate::{Link, Reasons, Reference, Validation, lessons};
 
 const HEADER: &str = "op,kind,dtype,m,k,n,batch,seconds,seconds_low,seconds_high,samples,flags,source\n";
 const PRODUCTS: &str = "gemm,,bf16,1024,1024,1024,1,1e-3,9.9e-4,1.01e-3,30,,test\n\
@@ -154,3 +157,34 @@ fn campaigns_leave_it_alone() {
 
 /// In the order of all columns.
 const CHAIN_ROW: &str = "chain,gemm,bf16,,,,,,,,,,,1.04,1.03,1.05,35,layers=7,gettime-cpu\n# [end]";
+
+/// A layer of products that takes `factor` as long as its ops.
+fn layer(factor: f64, by_cores: bool) -> Validation {
+    let family = Chained { family: Family::Gemm, dtype: Dtype::F32 };
+    let whole = Link {
+        name: "the whole".to_owned(),
+        op: None,
+        alone: 1.0,
+        chained: factor,
+        off: factor - 1.0,
+        reasons: Reasons::default(),
+    };
+    Validation {
+        of: Reference { plan: "p".to_owned(), gpu: 0, batch: (1, 1), dtype: Dtype::F32 },
+        by_cores,
+        waited: Some(if by_cores { 0.5 } else { 0.0 }),
+        links: Vec::new(),
+        whole,
+        ratios: vec![factor; 5],
+        families: BTreeMap::from([(family, vec![Seconds::new(factor).unwrap(); 5])]),
+        table: None,
+        left_out: Vec::new(),
+    }
+}
+
+#[test]
+fn nothing_is_learned_while_others_have_the_cores() {
+    let lesson = lessons(&[layer(1.2, true), layer(1.05, false)], "here").remove(0);
+    assert_eq!((lesson.row.summary.seconds.get(), lesson.layers, lesson.is_systematic), (1.05, 1, true));
+    assert!(lessons(&[layer(1.2, true)], "here").is_empty());
+}

@@ -107,6 +107,15 @@ pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<String> {
         found.extend(run(plan, &mut *backend, cost, &order)?);
     }
     let learned = if pupil.is_some() { lessons(&found, backend.name()) } else { Vec::new() };
+    if let (Some((path, _)), true) = (&pupil, found.iter().all(|one| one.by_cores)) {
+        let waited = found.iter().filter_map(|one| one.waited).fold(0.0, f64::max);
+        anyhow::bail!(
+            "{} was left as it was: others had the cores for up to {:.0} % of the time, and what they do to a layer \
+             would be taken for the layer's own; learn on a machine that does nothing else",
+            path.display(),
+            100.0 * waited
+        );
+    }
     let text = match args.format {
         Format::Json => report::validation_json(&found, &learned)?,
         _ => report::validation(&backend.device().name, &found),

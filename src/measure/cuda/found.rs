@@ -43,16 +43,8 @@ const LIBRARIES: [(&str, &[&str], &str); 5] = [
         "products; pip install nvidia-cublas, or LD_LIBRARY_PATH",
     ),
     ("libnvidia-ml", &["libnvidia-ml.so.1"], "seeing clocks, throttling and other processes"),
-    (
-        "libnccl",
-        &["libnccl.so.2", "libnccl.so"],
-        "collectives; pip install nvidia-nccl-cu13, or LD_LIBRARY_PATH",
-    ),
-    (
-        "libcudnn",
-        &["libcudnn.so.9", "libcudnn.so.8"],
-        "fused attention; pip install nvidia-cudnn-cu13, or LD_LIBRARY_PATH",
-    ),
+    ("libnccl", &["libnccl.so.2", "libnccl.so"], "collectives; pip install nvidia-nccl-cu13"),
+    ("libcudnn", &["libcudnn.so.9", "libcudnn.so.8"], "fused attention; pip install nvidia-cudnn-cu13"),
 ];
 
 /// Asks the system's loader for each library, and the packages of a Python for what it does not know.
