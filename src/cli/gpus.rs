@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 
 use super::arguments::Cli;
-use super::calibrate::{self, SEED, as_on_a_gpu, instead, order};
+use super::campaign::{self, SEED, as_on_a_gpu, instead, order};
 use super::keeping::writable;
 use crate::calibrate::Order;
 use crate::dtype::Dtype;
@@ -51,7 +51,7 @@ pub(super) fn measure(cli: &Cli) -> anyhow::Result<String> {
         // who gave no number wants what was started
         Some(met) if cli.gpus == 1 => together(cli, &world, met, &Order { gpus: ranks, ..order }),
         Some(met) => together(cli, &world, met, &order),
-        None => calibrate::measure(cli, &mut open(cli, 0)?, &order),
+        None => campaign::measure(cli, &mut open(cli, 0)?, &order),
     }
 }
 
@@ -76,7 +76,7 @@ fn together(cli: &Cli, world: &World, met: Met, order: &Order) -> anyhow::Result
         }
     };
     let mut fabric = run.lead(&mut backend);
-    match calibrate::measure(cli, &mut fabric as &mut dyn Backend, order) {
+    match campaign::measure(cli, &mut fabric as &mut dyn Backend, order) {
         Ok(text) => fabric.end().map(|()| text).map_err(|reason| anyhow!(reason)),
         Err(error) => {
             fabric.fail(&error.to_string());

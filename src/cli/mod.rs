@@ -2,6 +2,7 @@
 
 mod arguments;
 mod calibrate;
+mod campaign;
 mod check;
 mod compare;
 mod difference;

@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use super::arguments::Cli;
-use super::calibrate::{self, SEED, order};
+use super::campaign::{self, SEED, order};
 use crate::measure::cpu::Cpu;
 use crate::world::{World, environment};
 
@@ -13,7 +13,7 @@ pub(super) fn measure(cli: &Cli) -> anyhow::Result<String> {
     let order = order(cli, |plan| plan.gpus <= cli.gpus)?;
     let world = World::read(&environment)?;
     if world.size < 2 {
-        return calibrate::measure(cli, &mut Cpu::new(SEED), &order);
+        return campaign::measure(cli, &mut Cpu::new(SEED), &order);
     }
     #[cfg(feature = "mpi")]
     return together(cli, &order);
@@ -51,7 +51,7 @@ fn together(cli: &Cli, order: &crate::calibrate::Order) -> anyhow::Result<String
     let order = crate::calibrate::Order { gpus, ..order.clone() };
     let mut local = Cpu::new(SEED);
     let mut fabric = run.lead(&mut local);
-    match calibrate::measure(cli, &mut fabric, &order) {
+    match campaign::measure(cli, &mut fabric, &order) {
         Ok(text) => fabric.end().map(|()| text).map_err(|reason| anyhow!(reason)),
         Err(error) => {
             eprintln!("calibrate: {error:#}");

@@ -149,7 +149,7 @@ fn open(asked: Option<On>) -> anyhow::Result<Box<dyn Backend>> {
 fn cuda() -> anyhow::Result<Box<dyn Backend>> {
     use crate::measure::cuda::{Cache, Cuda, Policy, Settings};
     let (cache, policy) = (Cache::WeightsCold, Policy::Heuristic);
-    let seed = super::calibrate::SEED;
+    let seed = super::campaign::SEED;
     Ok(Box::new(Cuda::open(Settings { device: 0, cache, policy, allow_shared: false, seed })?))
 }
 
@@ -160,7 +160,7 @@ fn cuda() -> anyhow::Result<Box<dyn Backend>> {
 
 #[cfg(feature = "cpu")]
 fn cpu() -> anyhow::Result<Box<dyn Backend>> {
-    Ok(Box::new(crate::measure::cpu::Cpu::new(super::calibrate::SEED)))
+    Ok(Box::new(crate::measure::cpu::Cpu::new(super::campaign::SEED)))
 }
 
 #[cfg(not(feature = "cpu"))]
