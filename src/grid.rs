@@ -134,8 +134,8 @@ pub fn choose(wanted: &[Op], candidates: &[Op], bounds: &Bounds, need: impl Fn(&
         }
         let (mut seen, mut groups) = (HashSet::new(), HashSet::new());
         let mut left = budget;
-        // of every kind and group one op, however long the smallest takes: a table without it has no answer for it
-        // without a pair of ops every plan has its answer, and without any time there is none for the smallest
+        // Of every kind and group one op, the smallest, however long it takes: a table without it has no answer. Plans
+        // have theirs without pairs of ops, and a family without any time has none for its smallest either.
         let smallest = if family == Family::Overlap || budget <= 0.0 { rest.clone() } else { lattice };
         let mut one_of_each = [first.clone(), smallest];
         for ops in &mut one_of_each {

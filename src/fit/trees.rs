@@ -2,7 +2,8 @@
 //!
 //! Gradient boosting (Friedman 2001) on histograms (Ke et al. 2017, LightGBM) of at most 48 quantile bins.
 //! Questions are chosen by residuals up to a small bound, and a leaf is the median of its rows: absolute errors are what
-//! counts, and a row measured in a bad moment pulls no more than one that is a little off. The same rows give the same trees, bit for bit: subsamples are drawn by hashing.
+//! counts, and a row measured in a bad moment pulls no more than one that is a little off. The same rows give the same
+//! trees, bit for bit: subsamples are drawn by hashing.
 
 use super::draw;
 

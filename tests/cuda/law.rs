@@ -88,6 +88,14 @@ fn two_devices_copy_to_each_other() {
     }
 }
 
+#[test]
+fn a_copy_that_does_not_arrive_is_seen() {
+    let faults = "gpus=2 nothing_arrives";
+    let run = Run::new(whole(), "nothing", faults, &["--gpus=2", "--ops=p2p", "--budget=8s"]);
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.errors().contains("from device to device gave a wrong result"), "{}", run.errors());
+}
+
 /// Where links differ, each class is measured once, and a send of which no more is known is over the worst.
 #[test]
 fn each_class_of_links_is_measured() {

@@ -1,5 +1,6 @@
 //! Large pages for large buffers: with pages of 4 KiB the translation of addresses takes more time the more memory
-//! the ops of a layer are spread over, by a tenth where a product reads 270 MB of weights once.
+//! the ops of a layer are spread over. That it is why layers of thin products take longer than their ops is likely and
+//! not proven: on a busy processor ep16's took 11 and 13 % longer with small pages, and 2 to 18 % with large ones.
 
 /// Bytes of the pages that are asked for; smaller buffers are left alone.
 #[cfg(target_os = "linux")]

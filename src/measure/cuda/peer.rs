@@ -77,8 +77,8 @@ impl Remote {
     /// Allocates `bytes`, set to bytes that are no number in any type.
     pub fn new(gpu: &Shared, peer: &Rc<Peer>, bytes: u64) -> Result<Self, Trouble> {
         let mut address = 0;
-        // SAFETY: the pointer is to a variable of ours; the other context is current while its memory is allocated
-        // and set, and the first is again afterwards, whatever came of it.
+        // SAFETY: the pointer is to a variable of ours; the other context is current while its memory is allocated,
+        // and the first is again afterwards, whatever came of it.
         #[allow(unsafe_code)]
         let made = unsafe {
             driver("cuCtxSetCurrent", sys::cuCtxSetCurrent(peer.other))?;
@@ -88,7 +88,25 @@ impl Remote {
             made
         };
         made?;
-        Ok(Remote { gpu: Shared::clone(gpu), peer: Rc::clone(peer), address, bytes })
+        let remote = Remote { gpu: Shared::clone(gpu), peer: Rc::clone(peer), address, bytes };
+        remote.spoil()?;
+        Ok(remote)
+    }
+
+    /// Sets all bytes, and waits until they are.
+    fn spoil(&self) -> Result<(), Trouble> {
+        // SAFETY: the memory holds that many bytes; the other context is current while its own stream, which has no
+        // handle, sets them, and the first is again afterwards, whatever came of it.
+        #[allow(unsafe_code)]
+        unsafe {
+            driver("cuCtxSetCurrent", sys::cuCtxSetCurrent(self.peer.other))?;
+            let code = sys::cuMemsetD8Async(self.address, 0xff, self.bytes as usize, std::ptr::null_mut());
+            let set = driver("cuMemsetD8Async", code);
+            // a plain copy waits for that stream, which the stream of the first device does not
+            let waited = self.read(0);
+            driver("cuCtxSetCurrent", sys::cuCtxSetCurrent(self.peer.own))?;
+            set.and(waited.map(|_| ()))
+        }
     }
 
     /// Whether the devices reach each other's memory without the host.

@@ -28,7 +28,10 @@ pub(super) fn classes(roster: &[Peer], devices: u64) -> Vec<Ends> {
         }
     }
     found.sort_unstable();
-    let pairs: Vec<_> = found.into_iter().map(|(_, pair)| pair).take(Link::CLASSES).collect();
+    let mut pairs: Vec<_> = found.into_iter().map(|(_, pair)| pair).collect();
+    while pairs.len() > Link::CLASSES {
+        pairs.remove(pairs.len() - 2); // the worst is what a send is priced by, and stays
+    }
     if pairs.len() > 1 { pairs } else { Vec::new() }
 }
 
