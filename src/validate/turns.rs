@@ -1,7 +1,6 @@
 //! Rounds in which the chain and its ops alone take turns.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use super::share::Share;
@@ -15,7 +14,7 @@ use crate::units::Seconds;
 const ROUNDS: (usize, usize) = (5, 25);
 
 /// Time after which no further round begins, once there are enough.
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Half-width of the ratio's interval that is good enough.
 const NARROW: f64 = 0.01;
@@ -61,12 +60,7 @@ pub(super) fn turns(
         let before = load(backend);
         let linked = chain.run(Way::Linked)?;
         let pace = backend.pace();
-        let mut known: BTreeMap<Op, Lap> = BTreeMap::new();
-        for link in &share.links {
-            if let Entry::Vacant(entry) = known.entry(link.op) {
-                entry.insert(alone(backend, &link.op)?);
-            }
-        }
+        let alone = each_alone(share, backend)?;
         let waited = load(backend).zip(before).map(|(after, before)| {
             let (busy, waited) = (after.0 - before.0, after.1 - before.1);
             waited / (busy + waited).max(f64::MIN_POSITIVE)
@@ -78,7 +72,6 @@ pub(super) fn turns(
         };
         let launched = also(Way::Launched, true)?;
         let swept = also(Way::Swept, rounds.len() < SWEPT)?;
-        let alone = share.links.iter().map(|link| known.get(&link.op).copied().unwrap_or_default()).collect();
         rounds.push(Round { alone, linked, launched, swept, waited, pace });
         let is_known = narrow(&rounds) || clock.now().saturating_sub(begun) > LIMIT;
         if rounds.len() >= least && is_known {
@@ -86,6 +79,22 @@ pub(super) fn turns(
         }
     }
     Ok(rounds)
+}
+
+/// What each op of the chain takes alone. An op that takes long is measured as often as the chain has it: one sample
+/// would count several times.
+fn each_alone(share: &Share, backend: &mut dyn Backend) -> Result<Vec<Lap>, MeasureError> {
+    let mut known: BTreeMap<Op, Lap> = BTreeMap::new();
+    let mut laps = Vec::with_capacity(share.links.len());
+    for link in &share.links {
+        let lap = match known.get(&link.op) {
+            Some(lap) if lap.seconds.get() < ALONE.0 => *lap,
+            _ => alone(backend, &link.op)?,
+        };
+        known.insert(link.op, lap);
+        laps.push(lap);
+    }
+    Ok(laps)
 }
 
 /// Core time so far, and time waited for cores, in seconds.

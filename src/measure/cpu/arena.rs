@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::pages;
+use super::pages::Pages;
 
 /// Elements of one cache line: every buffer starts on a line of its own.
 const LINE: usize = 16;
@@ -14,6 +14,9 @@ const LINE: usize = 16;
 /// Length of the random block that fills the inputs again and again: prime, so that rows, parts and
 /// batches of an op do not hold the same numbers.
 const BLOCK: usize = 1_000_003;
+
+/// The golden ratio less 1: of its multiples none comes near a fraction of small numbers.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// Lengths and places of an op's input and output, in elements; an op runs on one slot after the other, so
 /// that it finds its operands in memory rather than in the cache.
@@ -62,13 +65,19 @@ pub(super) fn lines(elements: usize) -> usize {
 }
 
 /// Inputs that are random, N(0,1), and outputs that are written to; both grow as ops ask for it.
+///
+/// Whoever asks for inputs gets them at another place of what there is. Memory is not the same everywhere: of eight
+/// equal matrices on a virtual machine one kept a thin product for 17 % longer than another, round after round, and
+/// always the same place would make such luck look like the time of an op.
 #[derive(Debug)]
 pub(super) struct Arena {
     block: Vec<f32>,
-    inputs: Arc<Vec<f32>>,
-    outputs: Vec<f32>,
+    inputs: Arc<Pages>,
+    outputs: Pages,
     /// Outputs of ranks, which each own theirs while they run.
-    received: Vec<Vec<f32>>,
+    received: Vec<Pages>,
+    /// How often inputs were asked for.
+    asked: u64,
 }
 
 impl Arena {
@@ -76,85 +85,79 @@ impl Arena {
         let random = StdRng::seed_from_u64(seed);
         let block =
             <StandardNormal as Distribution<f32>>::sample_iter(StandardNormal, random).take(BLOCK).collect();
-        Arena { block, inputs: Arc::default(), outputs: Vec::new(), received: Vec::new() }
+        Arena { block, inputs: Arc::default(), outputs: Pages::default(), received: Vec::new(), asked: 0 }
     }
 
-    /// Bytes held now.
+    /// Bytes that [`Arena::clear`] gives back: inputs that somebody else holds are not among them.
     pub fn bytes(&self) -> u64 {
-        let received: usize = self.received.iter().map(Vec::len).sum();
-        4 * (self.inputs.len() + self.outputs.len() + received) as u64
+        let received: usize = self.received.iter().map(|buffer| buffer.len()).sum();
+        let inputs = if Arc::strong_count(&self.inputs) == 1 { self.inputs.len() } else { 0 };
+        4 * (inputs + self.outputs.len() + received) as u64
     }
 
     /// Gives the memory back.
     pub fn clear(&mut self) {
         self.inputs = Arc::default();
-        self.outputs = Vec::new();
+        self.outputs = Pages::default();
         self.received = Vec::new();
     }
 
     /// `inputs` random elements, at their start on a cache line, and `outputs` elements to write to.
     pub fn buffers(&mut self, inputs: usize, outputs: usize) -> (&[f32], &mut [f32]) {
-        self.grow_inputs(inputs + LINE);
-        let outputs = outputs + LINE;
-        if self.outputs.len() < outputs {
-            // Written, so that the pages are there before anything is timed.
-            self.outputs.reserve_exact(outputs - self.outputs.len());
-            pages::large(&mut self.outputs);
-            self.outputs.resize(outputs, 1.0);
-        }
-        let from = aligned(&self.inputs);
+        let from = self.place(inputs);
+        written(&mut self.outputs, outputs + LINE);
         let to = aligned(&self.outputs);
         (&self.inputs[from..from + inputs], &mut self.outputs[to..])
     }
 
     /// A buffer of its own of `length` random elements.
-    pub fn random(&self, length: usize) -> Vec<f32> {
-        let mut buffer = Vec::with_capacity(length);
-        pages::large(&mut buffer);
-        while buffer.len() < length {
-            buffer.extend_from_slice(&self.block[..BLOCK.min(length - buffer.len())]);
+    pub fn random(&self, length: usize) -> Pages {
+        let mut buffer = Pages::new(length);
+        for part in buffer.chunks_mut(BLOCK) {
+            part.copy_from_slice(&self.block[..part.len()]);
         }
         buffer
     }
 
     /// At least `inputs` random elements for threads to share, and the place of the first to use.
-    pub fn shared(&mut self, inputs: usize) -> (Arc<Vec<f32>>, usize) {
-        self.grow_inputs(inputs + LINE);
-        (Arc::clone(&self.inputs), aligned(&self.inputs))
+    pub fn shared(&mut self, inputs: usize) -> (Arc<Pages>, usize) {
+        let first = self.place(inputs);
+        (Arc::clone(&self.inputs), first)
     }
 
     /// A buffer of at least `length` elements to own for a while.
-    pub fn lend(&mut self, length: usize) -> Vec<f32> {
+    pub fn lend(&mut self, length: usize) -> Pages {
         let mut buffer = self.received.pop().unwrap_or_default();
-        if buffer.len() < length {
-            buffer.reserve_exact(length - buffer.len());
-            pages::large(&mut buffer);
-            buffer.resize(length, 1.0);
-        }
+        written(&mut buffer, length);
         buffer
     }
 
     /// Takes back what [`Arena::lend`] gave.
-    pub fn give_back(&mut self, buffer: Vec<f32>) {
+    pub fn give_back(&mut self, buffer: Pages) {
         self.received.push(buffer);
     }
 
-    fn grow_inputs(&mut self, length: usize) {
-        if self.inputs.len() >= length {
-            return;
+    /// Where the next `inputs` elements lie: the places that there are take turns, none the same in any period.
+    fn place(&mut self, inputs: usize) -> usize {
+        let needed = inputs + LINE;
+        if self.inputs.len() < needed {
+            self.inputs = Arc::default(); // first, so that both need not fit
+            self.inputs = Arc::new(self.random(needed));
         }
-        if Arc::get_mut(&mut self.inputs).is_none() {
-            self.inputs = Arc::default(); // a thread that was lost still holds the old ones
-        }
-        if let Some(inputs) = Arc::get_mut(&mut self.inputs) {
-            inputs.reserve_exact(length - inputs.len());
-            pages::large(inputs);
-            while inputs.len() < length {
-                let from = inputs.len() % BLOCK;
-                let to = BLOCK.min(from + length - inputs.len());
-                inputs.extend_from_slice(&self.block[from..to]);
-            }
-        }
+        let stride = lines(inputs).max(1);
+        let places = ((self.inputs.len() - LINE) / stride).max(1);
+        self.asked += 1;
+        let place = ((self.asked as f64 * GOLDEN).fract() * places as f64) as usize;
+        aligned(&self.inputs) + place * stride
+    }
+}
+
+/// Makes room for `length` elements and writes to it, so that the pages are there before anything is timed.
+fn written(buffer: &mut Pages, length: usize) {
+    if buffer.len() < length {
+        *buffer = Pages::default(); // first, so that both need not fit
+        *buffer = Pages::new(length);
+        buffer.fill(1.0);
     }
 }
 
@@ -184,5 +187,18 @@ mod tests {
         let square = first.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / first.len() as f64;
         assert!(mean.abs() < 0.01 && (square - 1.0).abs() < 0.01, "{mean} {square}");
         assert_eq!(first.as_ptr().align_offset(64), 0);
+    }
+    #[test]
+    fn inputs_take_turns_over_what_there_is_and_what_is_held_is_not_given_back() {
+        let mut arena = Arena::new(1);
+        let held = arena.shared(10 * 160);
+        let first = held.1;
+        assert_eq!(arena.bytes(), 0);
+        let mut places: Vec<usize> = (0..20).map(|_| (arena.shared(160).1 - first) / 160).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places, (0..10).collect::<Vec<_>>());
+        drop(held);
+        assert_eq!(arena.bytes(), 4 * (10 * 160 + 16));
     }
 }

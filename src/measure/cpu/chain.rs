@@ -1,11 +1,16 @@
 //! Ops that run one after the other on the same buffers, as the layers of a plan do.
+//!
+//! What is only read, the weights above all, lies in the arena from which ops alone take their inputs, too: the
+//! same memory, be it fast or slow, for both.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::arena::Arena;
+use super::arena::{Arena, lines};
 use super::load::CoreClock;
+use super::pages::Pages;
 use super::team::Team;
 use super::{Work, exchange, failed, host};
 use crate::measure::chain::{Chain, ChainOp, ChainRun, Lap, Way};
@@ -18,12 +23,21 @@ const RESERVE: u64 = 512 << 20;
 /// A chain with its buffers.
 pub(super) struct Linked {
     steps: Vec<Step>,
-    buffers: Vec<Vec<f32>>,
+    buffers: Vec<Buffer>,
+    /// What is only read.
+    inputs: Arc<Pages>,
     /// Buffers of ranks.
     ranks: Arena,
     /// Read where the caches are to hold nothing else.
-    swept: Vec<f32>,
+    swept: Pages,
     threads: usize,
+}
+
+/// A buffer of the chain.
+enum Buffer {
+    /// Read alone: where it begins in the inputs that all share.
+    Read(usize),
+    Written(Pages),
 }
 
 /// One op.
@@ -54,8 +68,21 @@ impl Linked {
         {
             return Err(MeasureError::OutOfMemory { op: first.op, asked, available });
         }
-        arena.clear();
-        let buffers: Vec<Vec<f32>> = sizes.iter().map(|elements| arena.random(*elements as usize)).collect();
+        let mut is_written = vec![false; sizes.len()];
+        for (to, _) in links.iter().filter_map(|link| link.writes) {
+            is_written.get_mut(to).into_iter().for_each(|is_written| *is_written = true);
+        }
+        let kept = sizes.iter().zip(&is_written).filter(|(_, is_written)| !**is_written);
+        let (inputs, mut next) = arena.shared(kept.map(|(elements, _)| lines(*elements as usize)).sum());
+        let mut buffer = |(elements, is_written): (&u64, &bool)| {
+            if *is_written {
+                return Buffer::Written(arena.random(*elements as usize));
+            }
+            let first = next;
+            next += lines(*elements as usize);
+            Buffer::Read(first)
+        };
+        let buffers = sizes.iter().zip(&is_written).map(&mut buffer).collect();
         let mut ranks = Arena::new(0);
         let mut steps = Vec::with_capacity(links.len());
         for link in links {
@@ -76,7 +103,7 @@ impl Linked {
             steps.push(Step { link: link.clone(), doing });
         }
         let swept = arena.random(swept_bytes as usize / 4);
-        Ok(Linked { steps, buffers, ranks, swept, threads })
+        Ok(Linked { steps, buffers, inputs, ranks, swept, threads })
     }
 }
 
@@ -88,14 +115,21 @@ impl Linked {
             Doing::Work(work, lengths, output) => {
                 let Some((to, first)) = link.writes else { return Ok(()) };
                 // out of its place while it is written, so that the others can be read
-                let mut written = std::mem::take(&mut self.buffers[to]);
+                let Buffer::Written(mut written) = std::mem::replace(&mut self.buffers[to], Buffer::Read(0))
+                else {
+                    return Ok(());
+                };
                 let mut operands: [&[f32]; 3] = [&[]; 3];
                 for ((operand, (buffer, first)), length) in operands.iter_mut().zip(&link.reads).zip(lengths)
                 {
-                    *operand = &self.buffers[*buffer][*first as usize..][..*length];
+                    let from = match &self.buffers[*buffer] {
+                        Buffer::Read(begin) => &self.inputs[*begin..],
+                        Buffer::Written(values) => values,
+                    };
+                    *operand = &from[*first as usize..][..*length];
                 }
                 work.run(operands, &mut written[first as usize..][..*output]);
-                self.buffers[to] = written;
+                self.buffers[to] = Buffer::Written(written);
                 Ok(())
             }
             Doing::Ranks(team) => team.sample(1).map(|_| ()).map_err(|lost| failed(&link.op, lost)),

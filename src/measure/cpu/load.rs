@@ -12,6 +12,9 @@ const STEPS: u32 = 1 << 18;
 /// Looks at the clock, the fastest of which counts: an interrupt only makes it seem slower.
 const LOOKS: usize = 3;
 
+/// What the names of threads that are ranks begin with.
+pub(super) const RANK: &str = "rank ";
+
 /// Core time that all threads of this process have had, over the number of cores.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CoreClock {
@@ -32,11 +35,20 @@ impl Clock for CoreClock {
     }
 }
 
-/// Time for which threads of this process were ready to run and had no core, over `cores`.
+/// Time for which threads of this process were ready to run and had no core, over `cores`. Ranks are left out: where
+/// there are more of them than cores they wait for each other.
 pub(super) fn waited(cores: usize) -> Option<Seconds> {
-    let of = |path: std::path::PathBuf| waited_nanoseconds(&fs::read_to_string(path).ok()?);
+    let of = |thread: fs::DirEntry| {
+        let name = fs::read_to_string(thread.path().join("comm")).ok()?;
+        let is_rank = name.starts_with(RANK);
+        if is_rank {
+            None
+        } else {
+            waited_nanoseconds(&fs::read_to_string(thread.path().join("schedstat")).ok()?)
+        }
+    };
     let threads = fs::read_dir("/proc/self/task").ok()?.flatten();
-    let waited: u64 = threads.filter_map(|thread| of(thread.path().join("schedstat"))).sum();
+    let waited: u64 = threads.filter_map(of).sum();
     Seconds::new(waited as f64 * 1e-9 / cores.max(1) as f64).ok()
 }
 

@@ -9,6 +9,8 @@ use super::arena::{Arena, Slots, lines};
 use super::barrier::{Barrier, Broken};
 use super::check::Checked;
 use super::exchange::Exchange;
+use super::load::RANK;
+use super::pages::Pages;
 
 /// The threads of one group, alive until they are dismissed.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(super) enum Lost {
 struct Rank {
     orders: Sender<Order>,
     reports: Receiver<Report>,
-    thread: JoinHandle<Vec<f32>>,
+    thread: JoinHandle<Pages>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,7 @@ enum Report {
 struct Shared {
     exchange: Exchange,
     slots: Slots,
-    inputs: Arc<Vec<f32>>,
+    inputs: Arc<Pages>,
     first: usize,
     reduced: Vec<RwLock<Vec<f32>>>,
     barrier: Barrier,
@@ -85,7 +87,7 @@ impl Team {
             let (orders, to_do) = channel();
             let (answers, reports) = channel();
             let body = move || live(rank, &shared, receive, &to_do, &answers);
-            let thread = std::thread::Builder::new().name(format!("rank {rank}")).spawn(body);
+            let thread = std::thread::Builder::new().name(format!("{RANK}{rank}")).spawn(body);
             team.ranks.push(Rank { orders, reports, thread: thread.map_err(|_| Lost::Start)? });
         }
         Ok(team)
@@ -145,10 +147,10 @@ impl Team {
 fn live(
     rank: usize,
     shared: &Shared,
-    mut receive: Vec<f32>,
+    mut receive: Pages,
     orders: &Receiver<Order>,
     reports: &Sender<Report>,
-) -> Vec<f32> {
+) -> Pages {
     let _guard = shared.barrier.guard();
     let mut slot = 0;
     while let Ok(order) = orders.recv() {
