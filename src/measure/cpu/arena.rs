@@ -113,9 +113,7 @@ impl Arena {
     /// A buffer of its own of `length` random elements.
     pub fn random(&self, length: usize) -> Pages {
         let mut buffer = Pages::new(length);
-        for part in buffer.chunks_mut(BLOCK) {
-            part.copy_from_slice(&self.block[..part.len()]);
-        }
+        fill(&mut buffer, &self.block);
         buffer
     }
 
@@ -140,9 +138,16 @@ impl Arena {
     /// Where the next `inputs` elements lie: the places that there are take turns, none the same in any period.
     fn place(&mut self, inputs: usize) -> usize {
         let needed = inputs + LINE;
+        let held = self.inputs.len() / BLOCK * BLOCK;
         if self.inputs.len() < needed {
-            self.inputs = Arc::default(); // first, so that both need not fit
-            self.inputs = Arc::new(self.random(needed));
+            match Arc::get_mut(&mut self.inputs).map(|inputs| (inputs.grow(needed), inputs)) {
+                Some((Ok(()), inputs)) => fill(&mut inputs[held..], &self.block),
+                // no room, or somebody holds them: a chain, or a thread that was lost
+                _ => {
+                    self.inputs = Arc::default(); // first, so that both need not fit
+                    self.inputs = Arc::new(self.random(needed));
+                }
+            }
         }
         let stride = lines(inputs).max(1);
         let places = ((self.inputs.len() - LINE) / stride).max(1);
@@ -154,10 +159,23 @@ impl Arena {
 
 /// Makes room for `length` elements and writes to it, so that the pages are there before anything is timed.
 fn written(buffer: &mut Pages, length: usize) {
-    if buffer.len() < length {
+    let held = buffer.len();
+    if held >= length {
+        return;
+    }
+    if buffer.grow(length).is_ok() {
+        buffer[held..].fill(1.0);
+    } else {
         *buffer = Pages::default(); // first, so that both need not fit
         *buffer = Pages::new(length);
         buffer.fill(1.0);
+    }
+}
+
+/// Fills a buffer, which begins a block, with blocks.
+fn fill(buffer: &mut [f32], block: &[f32]) {
+    for part in buffer.chunks_mut(BLOCK) {
+        part.copy_from_slice(&block[..part.len()]);
     }
 }
 

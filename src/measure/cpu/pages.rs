@@ -6,10 +6,14 @@
 
 use std::ops::{Deref, DerefMut};
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions};
 
 /// Bytes of a large page; smaller buffers lie on the heap.
 const LARGE: usize = 2 << 20;
+
+/// Addresses that are kept free behind a buffer, as a multiple of it: what is moved to grow would be filled anew, or
+/// lose its large pages. They cost nothing until they are written to.
+const ROOM: usize = 8;
 
 /// Some elements, 0 at first, which nobody has touched: memory is there when they are written to.
 #[derive(Debug)]
@@ -26,14 +30,33 @@ impl Pages {
     /// `length` elements; those of more than a large page begin with one, as far as the system has them.
     pub fn new(length: usize) -> Self {
         let bytes = size_of::<f32>() * length;
-        let mapped = (bytes >= LARGE).then(|| MmapMut::map_anon(bytes + LARGE).ok()).flatten();
+        let map = |bytes: usize| MmapOptions::new().len(bytes + LARGE).no_reserve_swap().map_anon().ok();
+        let mapped = (bytes >= LARGE).then(|| map(ROOM * bytes).or_else(|| map(bytes))).flatten();
         let Some(map) = mapped else { return Pages(Backing::Heap(vec![0.0; length])) };
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage); // a system that knows no such advice refuses it
         let first = map.as_ptr().align_offset(LARGE) / size_of::<f32>();
         Pages(Backing::Mapped(map, first, length))
     }
+
+    /// Makes it `length` elements, what there is among them, where there is room for more.
+    ///
+    /// # Errors
+    /// When there is not.
+    pub fn grow(&mut self, length: usize) -> Result<(), Full> {
+        match &mut self.0 {
+            Backing::Mapped(map, first, held) if *first + length <= map.len() / size_of::<f32>() => {
+                *held = length.max(*held);
+                Ok(())
+            }
+            _ => Err(Full),
+        }
+    }
 }
+
+/// There is no room behind a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
 
 impl Default for Pages {
     fn default() -> Self {
@@ -63,7 +86,7 @@ impl DerefMut for Pages {
 
 #[cfg(test)]
 mod tests {
-    use super::{LARGE, Pages};
+    use super::{Full, LARGE, Pages, ROOM};
 
     #[test]
     fn what_is_written_is_read_and_large_buffers_begin_with_a_page() {
@@ -74,6 +97,12 @@ mod tests {
             pages.iter_mut().enumerate().for_each(|(i, value)| *value = i as f32);
             assert!(pages.iter().enumerate().all(|(i, value)| *value == i as f32));
             assert!(4 * length < LARGE || pages.as_ptr().align_offset(LARGE) == 0);
+            // in its place, as far as there is room
+            let grown = pages.grow(length + LARGE);
+            assert_eq!(grown.is_ok(), 4 * length >= LARGE);
+            assert!(pages.iter().take(length).enumerate().all(|(i, value)| *value == i as f32));
+            assert_eq!(pages.len(), if grown.is_ok() { length + LARGE } else { length });
+            assert_eq!(pages.grow(ROOM * (length + LARGE)), Err(Full));
         }
     }
 }
