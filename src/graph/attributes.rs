@@ -1,8 +1,20 @@
 //! Values of attributes as text, both ways: tensors, ops, GPUs.
 
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
 use super::shape::MOST;
 use super::{Shape, Tensor};
 use crate::op::{Cells, Column, Op};
+
+/// Values by name.
+pub(super) type Attributes = BTreeMap<String, String>;
+
+/// Reads the whole number of that name, where there is one.
+pub(super) fn number<T: FromStr>(attributes: &Attributes, key: &str) -> Result<Option<T>, String> {
+    let Some(text) = attributes.get(key) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| format!("{key} = \"{text}\" is not a whole number"))
+}
 
 /// `q 1024x10000x2x512; k …`.
 pub(super) fn tensors_text(tensors: &[Tensor]) -> String {

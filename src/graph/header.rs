@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Facts;
-use super::read::{Attributes, number};
+use super::attributes::{Attributes, number};
 use crate::dtype::Dtype;
 use crate::spec::Phase;
 

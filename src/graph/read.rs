@@ -1,18 +1,13 @@
 //! Graphviz text to a graph.
 
-use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::str::FromStr;
 
-use super::attributes::{gpus, ops, tensors};
+use super::attributes::{Attributes, gpus, number, ops, tensors};
 use super::error::DotError;
 use super::header::read_facts;
 use super::lexer::{Token, TokenKind, tokens};
 use super::{Cut, Edge, Graph, Node};
 use crate::dag::Kind;
-
-/// Values by name.
-pub(super) type Attributes = BTreeMap<String, String>;
 
 /// Reads a graph in Graphviz's language, with the attributes that [`super::dot`] writes.
 ///
@@ -195,11 +190,6 @@ fn carried(text: &str) -> Vec<(String, String)> {
             (from.to_owned(), to.to_owned())
         })
         .collect()
-}
-
-pub(super) fn number<T: FromStr>(attributes: &Attributes, key: &str) -> Result<Option<T>, String> {
-    let Some(text) = attributes.get(key) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| format!("{key} = \"{text}\" is not a whole number"))
 }
 
 fn read_node(id: &str, line: usize, attributes: &Attributes) -> Result<Node, String> {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::pipeline::{GATHER, GATHER_BACK};
 use super::role::{Role, roles};
+use super::run::{GATHER, GATHER_BACK};
 use super::step::{Hottest, Scope, Step};
 use super::tensor::Tensor;
 use super::update::{GRADIENT, OPTIMIZER, Parameters};

@@ -21,6 +21,7 @@ mod prepared;
 mod read;
 mod recompute;
 mod role;
+mod run;
 mod separated;
 mod step;
 mod team;

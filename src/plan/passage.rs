@@ -9,7 +9,7 @@
 use super::builder::Builder;
 use super::lower::Lowering;
 use super::order::Unit;
-use super::pipeline::Run;
+use super::run::Run;
 use super::step::{Doing, Scope, Step};
 use super::team::Team;
 use super::tensor::Tensor;

@@ -3,8 +3,8 @@
 use super::Plan;
 use super::builder::Place;
 use super::lower::{Lowering, free};
-use super::pipeline::Run;
 use super::role::{Block, Role};
+use super::run::Run;
 use super::step::Scope;
 use super::team::{Group, Team};
 use crate::dag::{Kind, TooLarge, Work};
