@@ -263,3 +263,18 @@ fn nothing_panics_on_broken_logs() {
         }
     }
 }
+
+#[test]
+fn what_nccl_tells_of_its_connections_goes_with_the_rows_of_the_run() {
+    let transports = |text: &str| -> Vec<String> {
+        read(text).records.into_iter().map(|record| record.route.transport).collect()
+    };
+    assert!(transports(NEW).iter().all(String::is_empty));
+    let lines = "node01:41:57 [0] NCCL INFO Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM/read\n\
+                 [1,1]<stdout>:node01:41:57 [1] NCCL INFO Channel 01/0 : 1[1] -> 2[0] [send] via NET/IB/2/GDRDMA\n";
+    let told = NEW.replacen("#\n#  ", &format!("#\n{lines}#  "), 1);
+    assert!(told != NEW && transports(&told).iter().all(|ways| ways == "p2p+net/ib/gdrdma"));
+    // the next run of the file is another
+    let both = transports(&format!("{told}{}", NEW.replace("node01 device  1", "node02 device  1")));
+    assert!(both.iter().any(String::is_empty) && both.len() == 2 * transports(NEW).len());
+}

@@ -4,6 +4,7 @@
 use super::error::ImportErrorKind;
 use super::rows::{Imported, LeftOut, Times, check_group};
 use crate::dtype::Dtype;
+use crate::nccl_log::Told;
 use crate::op::{Collective, CollectiveKind, Gemm, Op};
 use crate::units::Seconds;
 
@@ -59,7 +60,7 @@ pub(super) fn records(cells: &Cells, nodes: Option<u64>) -> Result<Imported, Imp
         let text = row.cell("latency")?;
         let Ok(milliseconds) = text.parse::<f64>() else { return Err(row.bad("latency", text)) };
         match Seconds::new(milliseconds / 1e3) {
-            Ok(seconds) if seconds > Seconds::ZERO => times.add(op, seconds, true),
+            Ok(seconds) if seconds > Seconds::ZERO => times.add(op, seconds, true, Told::default()),
             _ => left_out.without_time += 1,
         }
     }

@@ -29,6 +29,7 @@ pub(super) fn runs(text: &str) -> Result<Vec<Run>, ImportErrorKind> {
         devices: names.into_iter().map(str::to_owned).collect(),
         host_time: results.iter().any(|row| row["out_of_place"]["cpu_time"].is_number()),
         rows: results.iter().filter_map(row).collect(),
+        ..Run::default()
     }])
 }
 

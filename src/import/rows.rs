@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::error::ImportErrorKind;
 use crate::dtype::Dtype;
+use crate::nccl_log::Told;
 use crate::op::{Collective, CollectiveKind, Op};
 use crate::stats::{self, Summary};
 use crate::table::{Record, Route};
@@ -82,6 +83,8 @@ pub(super) struct Run {
     pub devices: Vec<String>,
     /// Whether its times are those of the call on the host.
     pub host_time: bool,
+    /// What NCCL told between its lines.
+    pub told: Told,
     pub rows: Vec<Row>,
 }
 
@@ -131,7 +134,7 @@ pub(super) fn records(runs: Vec<Run>, given: &Given) -> Result<Imported, ImportE
             let half = if given.in_place { row.in_place } else { row.out_of_place };
             let Some((dtype, seconds)) = usable(run, row, &half, &mut left_out) else { continue };
             let op = Op::Collective(Collective { kind, bytes: row.bytes, ranks, nodes, dtype });
-            times.add(op, seconds, half.check == Check::Off);
+            times.add(op, seconds, half.check == Check::Off, run.told);
         }
     }
     devices.sort_unstable();
@@ -151,14 +154,15 @@ pub(super) fn check_group(ranks: u64, nodes: u64) -> Result<(), ImportErrorKind>
 
 /// Times as they are read, several of one op together.
 #[derive(Default)]
-pub(super) struct Times(BTreeMap<Op, (Vec<Seconds>, bool)>);
+pub(super) struct Times(BTreeMap<Op, (Vec<Seconds>, bool, Told)>);
 
 impl Times {
-    /// Takes a time, of a result that was compared or not.
-    pub fn add(&mut self, op: Op, seconds: Seconds, unchecked: bool) {
+    /// Takes a time, of a result that was compared or not, and what was told of how it came about.
+    pub fn add(&mut self, op: Op, seconds: Seconds, unchecked: bool, told: Told) {
         let entry = self.0.entry(op).or_default();
         entry.0.push(seconds);
         entry.1 |= unchecked;
+        entry.2 = entry.2.and(told);
     }
 
     /// One row an op, the median of its times. Out of so many rows.
@@ -172,7 +176,7 @@ impl Times {
         if self.0.is_empty() {
             return Err(ImportErrorKind::NoGoodRow { rows, left_out });
         }
-        let record = |(op, (times, unchecked)): (Op, (Vec<Seconds>, bool))| Record {
+        let record = |(op, (times, unchecked, told)): (Op, (Vec<Seconds>, bool, Told))| Record {
             op,
             // these tools print one mean and say nothing of its spread
             summary: Summary {
@@ -180,7 +184,7 @@ impl Times {
                 interval: None,
                 samples: None,
             },
-            route: Route::default(),
+            route: Route::of(told.names()),
             flags: if unchecked { "unchecked".into() } else { String::new() },
             source: source.to_owned(),
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::rows::{Check, Half, Row, Run};
+use crate::nccl_log::Line;
 
 /// Reads all runs of a log. Lines that belong to no run are passed over.
 pub(super) fn runs(text: &str) -> Vec<Run> {
@@ -38,6 +39,10 @@ struct Columns {
 impl Log {
     fn line(&mut self, line: &str) {
         let line = line.trim();
+        if let Some(told) = Line::read(line) {
+            // of the rows that follow; what was chosen for one of them tears it apart
+            return self.run.told.hear(&told, None);
+        }
         let Some(comment) = line.strip_prefix('#') else {
             return self.results(line);
         };
