@@ -159,4 +159,9 @@ impl Features {
         };
         Some(Features { op: *op, coords, work, join, spill })
     }
+
+    /// Whether it is sent from rank to rank, and nothing but its bytes and the ranks counts.
+    pub const fn is_message(&self) -> bool {
+        matches!(self.op, Op::Collective(_) | Op::P2p(_))
+    }
 }

@@ -8,7 +8,7 @@ use super::neighbours::Neighbour;
 const MARGIN: f64 = 0.15;
 
 /// Of the neighbours that a prediction contradicts, the first may be a row measured in a bad moment.
-const WITNESSES: usize = 2;
+pub const WITNESSES: usize = 2;
 
 /// The highest rates that the rows of a surface show.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,7 +56,7 @@ pub fn between(log: f64, op: &Features, near: &[Neighbour], rows: &[Features], l
 }
 
 /// Keeps the best few, best first.
-fn insert(best: &mut [f64; WITNESSES], new: f64, better: impl Fn(f64, f64) -> bool) {
+pub fn insert(best: &mut [f64; WITNESSES], new: f64, better: impl Fn(f64, f64) -> bool) {
     let mut new = new;
     for place in best {
         if better(new, *place) {

@@ -67,8 +67,8 @@ impl Covariance {
         (1.0 + scaled) * (-scaled).exp() + self.short * (-d / self.short_range).exp()
     }
 
-    /// Predicts the residual at the point that `near` surrounds, from the rows of `near`; `fading` is its
-    /// table.
+    /// Predicts the residual at the point that `near` surrounds from those of `near`, which are `residuals`; `fading` is
+    /// its table.
     ///
     /// `spread` is the standard deviation of the long-range part over all rows. The mean that kriging falls
     /// back to is estimated from the neighbours, with the law (0) as its prior.
@@ -94,7 +94,7 @@ impl Covariance {
             factor[i * n + i] = total;
         }
         cholesky(&mut factor, n, 1e-9);
-        let mut values = clipped(near, residuals);
+        let mut values = clipped(residuals);
         let (lowest, highest) = bounds(&values);
         let mut ones = vec![1.0; n];
         let mut weights: Vec<f64> = near.iter().map(|other| fading.at(other.distance2)).collect();
@@ -119,8 +119,8 @@ impl Covariance {
 
 /// The residuals of the neighbours, those far from their median brought nearer: one row measured in a bad
 /// moment must not bend its surroundings.
-fn clipped(near: &[Neighbour], residuals: &[f64]) -> Vec<f64> {
-    let mut values: Vec<f64> = near.iter().map(|other| residuals[other.row]).collect();
+fn clipped(residuals: &[f64]) -> Vec<f64> {
+    let mut values = residuals.to_vec();
     let middle = median(&mut values.clone());
     let mut away: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
     let reach = 4.0 * (1.4826 * median(&mut away) + 0.01);

@@ -1,24 +1,13 @@
 //! The base law of a surface, and how it is chosen.
 
 use super::draw;
-use super::features::{Coords, DIMS, Features};
+use super::features::{Features, Join};
 use super::gpus;
 use super::knee::Knee;
 use super::kriging::Covariance;
 use super::menu::{self, Effort, Menu};
-use super::neighbours::{POINT_DIMS, Point};
 use super::terms::Terms;
-use super::trees::{TREE_DIMS, Traits};
 use super::waves::Waves;
-
-/// What the residual of an op may depend on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Look {
-    /// For the kriging, in scaled octaves.
-    pub point: Point,
-    /// For the trees.
-    pub traits: Traits,
-}
 
 /// How long work takes by physics, with a few constants of the machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +47,7 @@ const TRIAL_ROWS: usize = 400;
 /// Parts that these are dealt into, each predicted from the others.
 const TRIAL_FOLDS: u64 = 3;
 
-/// With fewer rows the eleven constants of a menu are not to be learnt.
+/// With fewer rows the thirteen constants of a menu are not to be learnt.
 const FEWEST_MENU_ROWS: usize = 24;
 
 /// A menu must be this much better than the plain law to be worth its constants. More is not asked, as its tiles serve
@@ -125,57 +114,12 @@ impl Law {
         if seconds.is_nan() { 0.0 } else { seconds.clamp(f64::MIN_POSITIVE, f64::MAX).ln() }
     }
 
-    /// Where the residual of an op at `coords` lies, and what trees see of it. A menu adds what its choice tells:
-    /// how long, how full the last wave, bound by arithmetic or memory, the tile; and whether rows are aligned.
-    /// Their weights in the distance were chosen on the H200 table, where halving or doubling them changes the
-    /// error by less than a twentieth; trees need none.
-    pub fn look(&self, coords: &Coords) -> Look {
-        let (mut point, mut traits) = ([0.0; POINT_DIMS], [0.0; TREE_DIMS]);
-        point[..DIMS].copy_from_slice(coords);
-        traits[..DIMS].copy_from_slice(&coords.map(|log| log as f32));
-        let Law::Menu(menu) = self else { return Look { point, traits } };
-        let choice = menu.at(coords);
-        let sizes = coords.map(|log| log.exp2().round());
-        let aligned = sizes[0] % 16.0 == 0.0;
-        let told = [
-            choice.micros.log2(),
-            2.0 * choice.idle.ln().clamp(0.0, 1.5),
-            (choice.comp / choice.mem).clamp(0.125, 8.0).log2(),
-            choice.tile.log2(),
-            if aligned { 0.0 } else { 0.7 },
-        ];
-        point[0] *= 0.7;
-        point[DIMS..].copy_from_slice(&told.map(|told| 0.7 * told));
-        let [rows, depth, columns, batch] = sizes;
-        let area = batch * rows * columns;
-        let sms = menu.sms() as f64;
-        let idle = |tile_m: f64, tile_n: f64| {
-            let waves = ((rows / tile_m).ceil() * (columns / tile_n).ceil() * batch / sms).ceil();
-            (waves * sms * tile_m * tile_n / area).ln()
-        };
-        // how often a size can be halved: what loads and tiles are made for
-        let even = |size: f64| f64::from((size as u64).trailing_zeros().min(9));
-        let further = [
-            coords.iter().sum(),
-            (batch * (rows * depth + depth * columns + rows * columns)).log2(),
-            area.log2(),
-            idle(128.0, 128.0),
-            idle(128.0, 256.0),
-            idle(64.0, 128.0),
-            choice.split.log2(),
-            idle(256.0, 128.0),
-            idle(64.0, 64.0),
-            coords[0] - coords[2],
-            even(rows),
-            even(depth),
-            even(columns),
-        ];
-        for (place, told) in
-            traits[DIMS..].iter_mut().zip(told[..4].iter().chain(&further).chain(&menu.rivals(coords)))
-        {
-            *place = *told as f32;
+    /// Of the time of an op by the law, the share that its bandwidth takes; 0 where the law does not tell.
+    pub fn streamed(&self, op: &Features) -> f64 {
+        match self {
+            Law::Terms(terms) if op.join == Join::Sum => op.work[0] / terms.rates[0] / terms.seconds(op),
+            _ => 0.0,
         }
-        Look { point, traits }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The law of products on a GPU: the library chooses from a menu of tiles.
 
+use super::constants::{Constants, STEP_BYTES};
 use super::draw;
 use super::features::{Coords, Features};
 use super::least_squares::minimise;
@@ -17,11 +18,11 @@ const SPLITS: [f64; 7] = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0];
 /// More elements than this do not fit the registers of one multiprocessor.
 const LARGEST_TILE: f64 = 32_768.0;
 
-/// Bytes of k that a tile takes in one step.
-const STEP_BYTES: f64 = 128.0;
-
 /// What a factor of e away from the start costs, in units of a squared log residual.
 const PRIOR_WEIGHT: f64 = 0.02;
+
+/// Beyond so many times as many places as tiles, more of them idle cost the memory no more.
+const MOST_IDLE: f64 = 3.0;
 
 /// Tiles of the menu, those that are not made too.
 const TILES: usize = TILE_M.len() * TILE_N.len();
@@ -44,10 +45,12 @@ impl Effort {
 
 /// `t = min over tiles tm × tn and splits s of t0 + (comp^q + mem^q)^(1/q) + [s > 1](r0 + 4·mns/rB)`, in µs, with
 ///
-/// * `kb = ceil(k/(64·s))` steps (64 elements of 2 bytes), `W = ceil(ceil(m/tm)·ceil(n/tn)·s·batch/SMs)` waves,
+/// * `kb = ceil(k/(64·s))` steps (64 elements of 2 bytes), `w = ceil(m/tm)·ceil(n/tn)·s·batch/SMs` waves, of which
+///   `W = w + λ·(ceil(w) − w)` count: tiles of the last wave share what else they would wait for,
 /// * `comp = δ + γ·kb + W·(kb·max(α·tm·tn, β·(tm + tn)) + ε·tm·tn)`: a step is bound by the tensor cores or by
 ///   what feeds them, and at the end of each wave the tile is stored,
-/// * `mem = bytes/B`, and the partial sums of a split written and read once more,
+/// * `mem = bytes/B·(1 + μ·min(W/w − 1, 3))`, as idle multiprocessors ask for nothing, and the partial sums of a split
+///   written and read once more,
 /// * and long products slowed down by the clocks: `t·(1 + θ·min(1, comp/t)·clamp(log10(t/50 µs), 0, 1.5))`.
 ///
 /// Steps of time where one more row starts one more wave are what a roofline misses. The constants are
@@ -59,40 +62,6 @@ pub struct Menu {
     element_bytes: f64,
     /// Time of one step of each tile, infinite for those that are not made; of tiles of one height together.
     step: [[f64; TILE_N.len()]; TILE_M.len()],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Constants {
-    launch: f64,
-    per_element: f64,
-    per_edge: f64,
-    per_step: f64,
-    prologue: f64,
-    per_stored: f64,
-    bandwidth: f64,
-    split: f64,
-    split_bandwidth: f64,
-    sharpness: f64,
-    throttle: f64,
-}
-
-impl Constants {
-    fn from_logs(logs: &[f64]) -> Constants {
-        let at = |i: usize| logs.get(i).copied().unwrap_or(0.0).exp();
-        Constants {
-            launch: at(0),
-            per_element: at(1),
-            per_edge: at(2),
-            per_step: at(3),
-            prologue: at(4),
-            per_stored: at(5),
-            bandwidth: at(6),
-            split: at(7),
-            split_bandwidth: at(8),
-            sharpness: at(9).clamp(1.0, 12.0),
-            throttle: at(10).min(0.5),
-        }
-    }
 }
 
 /// The best item of the menu for a product.
@@ -121,7 +90,7 @@ impl Menu {
         let sms = sms.max(1) as f64;
         let rows = draw::rows(features.len(), effort.rows, 7);
         let sizes: Vec<[f64; 4]> = rows.iter().map(|row| sizes(&features[*row].coords)).collect();
-        let start = start(&Terms::at_best(features, logs), sms, element_bytes);
+        let start = Constants::start(&Terms::at_best(features, logs), sms, element_bytes);
         let found = minimise(&start, PRIOR_WEIGHT, effort.steps, rows.len(), |parameters, residuals| {
             let menu = Menu::new(Constants::from_logs(parameters), sms, element_bytes);
             for ((residual, row), sizes) in residuals.iter_mut().zip(&rows).zip(&sizes) {
@@ -174,8 +143,9 @@ impl Menu {
             for (place, time) in times.iter_mut().enumerate() {
                 let (i, j) = (place / TILE_N.len(), place % TILE_N.len());
                 let tiles = ceil(m / TILE_M[i]) * ceil(n / TILE_N[j]) * batch * split;
-                let comp = before + ceil(tiles / self.sms) * self.wave(i, j, kb);
-                *time = time.min(around + comp.max(mem));
+                let waves = self.waves(tiles);
+                let comp = before + waves * self.wave(i, j, kb);
+                *time = time.min(around + comp.max(mem * self.starved(waves, tiles)));
             }
         }
         let best = times.iter().copied().fold(f64::INFINITY, f64::min);
@@ -198,6 +168,17 @@ impl Menu {
         kb * self.step[i][j] + self.constants.per_stored * TILE_M[i] * TILE_N[j]
     }
 
+    /// How many times longer than one tile so many take.
+    fn waves(&self, tiles: f64) -> f64 {
+        let full = tiles / self.sms;
+        if full <= 1.0 { 1.0 } else { full + self.constants.last_wave * (ceil(full) - full) }
+    }
+
+    /// How many times longer the memory traffic of so many tiles takes as multiprocessors are idle in their `waves`.
+    fn starved(&self, waves: f64, tiles: f64) -> f64 {
+        1.0 + self.constants.idle_bytes * (waves * self.sms / tiles - 1.0).min(MOST_IDLE)
+    }
+
     fn choose(&self, [m, k, n, batch]: [f64; 4]) -> Choice {
         let of = &self.constants;
         let mem = self.memory([m, k, n, batch]);
@@ -211,18 +192,20 @@ impl Menu {
             if split > 1.0 && kb < 2.0 || of.launch + mem + reduce >= best.micros {
                 continue;
             }
-            let (mut comp, mut tile, mut idle) = (f64::INFINITY, 1.0, 1.0);
+            let (mut comp, mut tile, mut tiles, mut waves) = (f64::INFINITY, 1.0, 1.0, 1.0);
             for (i, tile_m) in TILE_M.into_iter().enumerate() {
                 for (j, tile_n) in TILE_N.into_iter().enumerate() {
-                    let tiles = tiles_m[i] * tiles_n[j] * split;
-                    let waves = ceil(tiles / self.sms);
-                    let time = waves * self.wave(i, j, kb);
+                    let of_size = tiles_m[i] * tiles_n[j] * split;
+                    let waves_of_size = self.waves(of_size);
+                    let time = waves_of_size * self.wave(i, j, kb);
                     if time < comp {
-                        (comp, tile, idle) = (time, tile_m * tile_n, waves * self.sms / tiles);
+                        (comp, tile, tiles, waves) = (time, tile_m * tile_n, of_size, waves_of_size);
                     }
                 }
             }
             comp += of.prologue + of.per_step * kb;
+            let mem = mem * self.starved(waves, tiles);
+            let idle = ceil(tiles / self.sms) * self.sms / tiles;
             let (longer, shorter) = (comp.max(mem), comp.min(mem));
             let q = of.sharpness;
             let work = longer * (1.0 + (shorter / longer).powf(q)).powf(1.0 / q);
@@ -235,28 +218,6 @@ impl Menu {
         best.micros *= 1.0 + of.throttle * (best.comp / best.micros).min(1.0) * long;
         best
     }
-}
-
-/// Logarithms of the constants to start from, with these rates and this overhead.
-fn start(plain: &Terms, sms: f64, element_bytes: f64) -> [f64; 11] {
-    let [flops, bytes] = plain.rates.map(|rate| rate * 1e-6);
-    // A step of a tile is 2·tm·tn·(STEP_BYTES/element) FLOPs on one of the multiprocessors.
-    let per_element = 2.0 * STEP_BYTES / element_bytes * sms / flops;
-    let launch = (plain.overhead * 1e6 * 0.8).max(1e-3);
-    [
-        launch,
-        per_element,
-        30.0 * per_element,
-        0.01 * launch,
-        0.2 * launch,
-        0.5 * per_element,
-        bytes,
-        0.4 * launch,
-        2.0 * bytes,
-        4.0,
-        0.05,
-    ]
-    .map(f64::ln)
 }
 
 /// m, k, n and batch.

@@ -8,6 +8,7 @@
 //! not matter, and the same rows give the same bits.
 
 pub mod check;
+mod constants;
 mod draw;
 mod errors;
 mod features;
@@ -21,10 +22,12 @@ mod knee;
 mod kriging;
 mod law;
 mod least_squares;
+mod look;
 mod menu;
 mod neighbours;
 mod ranks;
 pub mod rates;
+mod sizes;
 mod surface;
 mod terms;
 mod trees;

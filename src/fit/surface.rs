@@ -4,7 +4,9 @@ use super::features::{Coords, DIMS, Features};
 use super::guard::{self, Peaks};
 use super::kriging::{Fading, median};
 use super::law::Law;
+use super::look::Look;
 use super::neighbours::{Point, Tree};
+use super::sizes::Sizes;
 use super::trees::{Forest, Size, Traits};
 use super::values::Values;
 
@@ -86,8 +88,10 @@ impl Surface {
                 high[axis] = high[axis].max(row.coords[axis]);
             }
         }
-        let (points, traits): (Vec<Point>, Vec<Traits>) =
-            (features.iter()).map(|row| law.look(&row.coords)).map(|look| (look.point, look.traits)).unzip();
+        let (points, traits): (Vec<Point>, Vec<Traits>) = (features.iter())
+            .map(|row| Look::of(&law, &row.coords))
+            .map(|look| (look.point, look.traits))
+            .unzip();
         let tree = Tree::new(&points);
         let values = Values::new(&features.iter().collect::<Vec<_>>());
         let fading = Fading::of(&law.covariance());
@@ -167,7 +171,7 @@ impl Surface {
         let outside = self.outside(op);
         let is_new = self.values.lack(op);
         let mut prediction = Prediction { log: law, sigma: self.noise(), is_new, outside, doubt: 0.0 };
-        let look = self.law.look(&at);
+        let look = Look::of(&self.law, &at);
         let most = if self.points.len() > OF_MANY.0 { OF_MANY.1 } else { NEIGHBOURS };
         let near = self.tree.nearest(&look.point, most, keep);
         let same = near.iter().take_while(|other| other.distance2 == 0.0).count();
@@ -177,13 +181,20 @@ impl Surface {
             return prediction;
         }
         let covariance = self.law.covariance();
-        let residual = covariance.predict(&self.fading, &near, &self.points, &self.residuals, self.spread);
+        let sizes = op.is_message().then(|| Sizes::new(&near, &self.features, &self.logs));
+        let mut residuals: Vec<f64> = near.iter().map(|other| self.residuals[other.row]).collect();
+        if let Some(sizes) = &sizes {
+            residuals.iter_mut().zip(sizes.excess()).for_each(|(residual, excess)| *residual -= excess);
+        }
+        let residual = covariance.predict(&self.fading, &near, &self.points, &residuals, self.spread);
         let stepped = forest.map(|forest| forest.predict(&look.traits));
         let residual_log = stepped.map_or(residual.mean, |stepped| {
             SHARE_OF_TREES * stepped + (1.0 - SHARE_OF_TREES) * residual.mean
         });
         prediction.doubt = stepped.map_or(residual.sigma, |stepped| (stepped - residual.mean).abs());
-        let said = guard::between(law + residual_log, op, &near, &self.features, &self.logs);
+        let said = law + residual_log;
+        let said = sizes.map_or(said, |sizes| sizes.between(said, &op.coords, self.law.streamed(op)));
+        let said = guard::between(said, op, &near, &self.features, &self.logs);
         prediction.log = if said.is_finite() { said } else { law }.max(self.peaks.least(op));
         prediction.sigma = if self.has_few_rows() {
             let nearest = near.iter().map(|other| apart(&op.coords, &self.features[other.row].coords));
