@@ -14,7 +14,7 @@ use super::inputs::{
     written_by_hand,
 };
 use super::inspect::{self, CheckArgs};
-use super::output::finish;
+use super::output::{Partial, finish, finish_in_part};
 use super::search::{self, SearchArgs};
 use super::validate::ValidateArgs;
 use crate::evaluate::{self as pipeline, Evaluation};
@@ -104,14 +104,14 @@ struct TimeArgs {
 pub fn evaluate() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        None => return plans(&cli.plans),
+        None => return finish_in_part("evaluate", plans(&cli.plans)),
         Some(Command::Check(args)) => return inspect::check(args),
         Some(Command::Compare(args)) => difference::compare(args),
         Some(Command::Search(args)) => search::search(args),
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::List) => Ok(list()),
         Some(Command::Formula(args)) => formulas(args),
-        Some(Command::Validate(args)) => super::validate::validate(args),
+        Some(Command::Validate(args)) => return finish_in_part("evaluate", super::validate::validate(args)),
         Some(Command::Time(args)) => time(args),
     };
     finish("evaluate", result)
@@ -136,19 +136,7 @@ fn list() -> String {
 }
 
 /// Plans that cannot be priced are named on stderr, and the others still shown.
-fn plans(args: &PlanArgs) -> ExitCode {
-    let (text, failed) = match evaluate_plans(args) {
-        Ok(done) => done,
-        Err(error) => return finish("evaluate", Err(error)),
-    };
-    let status = finish("evaluate", Ok(text));
-    for error in &failed {
-        eprintln!("evaluate: {error:#}");
-    }
-    if failed.is_empty() { status } else { ExitCode::FAILURE }
-}
-
-fn evaluate_plans(args: &PlanArgs) -> anyhow::Result<(String, Vec<anyhow::Error>)> {
+fn plans(args: &PlanArgs) -> anyhow::Result<Partial> {
     let names: Vec<String> = match args.plans.is_empty() {
         true => plan::BUILT_IN.map(|(name, _)| name.to_owned()).to_vec(),
         false => args.plans.clone(),

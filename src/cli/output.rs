@@ -21,3 +21,19 @@ pub fn finish(program: &str, result: anyhow::Result<String>) -> ExitCode {
         }
     }
 }
+
+/// A result, and what went wrong beside it.
+pub type Partial = (String, Vec<anyhow::Error>);
+
+/// Ends a program that may have done a part of what it was asked for: the errors of the rest on stderr, and 1.
+pub fn finish_in_part(program: &str, result: anyhow::Result<Partial>) -> ExitCode {
+    let (text, failed) = match result {
+        Ok(done) => done,
+        Err(error) => return finish(program, Err(error)),
+    };
+    let status = finish(program, Ok(text));
+    for error in &failed {
+        eprintln!("{program}: {error:#}");
+    }
+    if failed.is_empty() { status } else { ExitCode::FAILURE }
+}

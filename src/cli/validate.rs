@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::inputs::{AttentionArg, Format, only_text_or_json, read_plan};
+use super::output::Partial;
 use crate::cost::Cost;
 use crate::dtype::Dtype;
 use crate::measure::Backend;
@@ -72,8 +73,8 @@ fn fraction(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a scale is above 0 and at most 1, such as 1/16".to_owned())
 }
 
-/// Runs the command.
-pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<String> {
+/// Runs the command. Plans that cannot be run are named, and the others still shown.
+pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<Partial> {
     only_text_or_json(args.format)?;
     let built_in = || BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
     let names: Vec<String> = if args.plans.is_empty() { built_in() } else { args.plans.clone() };
@@ -99,33 +100,39 @@ pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<String> {
         }),
     };
     let mut found: Vec<Validation> = Vec::new();
+    let mut failed = Vec::new();
     for plan in &plans {
         if plans.len() > 1 {
             eprintln!("running {}", plan.name);
         }
         let cost = source.as_ref().map(|source| source as &dyn Cost);
-        found.extend(run(plan, &mut *backend, cost, &order)?);
+        match run(plan, &mut *backend, cost, &order) {
+            Ok(shares) => found.extend(shares),
+            Err(error) => failed.push(error.into()),
+        }
     }
     let learned = if pupil.is_some() { lessons(&found, backend.name()) } else { Vec::new() };
-    if let (Some((path, _)), true) = (&pupil, found.iter().all(|one| one.by_cores)) {
-        let waited = found.iter().filter_map(|one| one.waited).fold(0.0, f64::max);
-        anyhow::bail!(
-            "{} was left as it was: others had the cores for up to {:.0} % of the time, and what they do to a layer \
-             would be taken for the layer's own; learn on a machine that does nothing else",
-            path.display(),
-            100.0 * waited
-        );
-    }
-    let text = match args.format {
+    let mut text = match args.format {
         Format::Json => report::validation_json(&found, &learned)?,
         _ => report::validation(&backend.device().name, &found),
     };
-    let Some((path, table)) = pupil else { return Ok(text) };
-    learn(table, path, &learned)?;
-    Ok(match args.format {
-        Format::Json => text,
-        _ => text + "\n" + &report::lessons(&path.display().to_string(), &learned),
-    })
+    if let Some((path, table)) = pupil.filter(|_| !found.is_empty()) {
+        if !found.iter().any(Validation::is_calm) {
+            let waited = found.iter().filter_map(|one| one.waited).fold(0.0, f64::max);
+            failed.push(anyhow::anyhow!(
+                "{} was left as it was: others had the cores for up to {:.0} % of the time, and what they do to a \
+                 layer would be taken for the layer's own; learn on a machine that does nothing else",
+                path.display(),
+                100.0 * waited
+            ));
+            return Ok((text, failed));
+        }
+        learn(table, path, &learned)?;
+        if !matches!(args.format, Format::Json) {
+            text = text + "\n" + &report::lessons(&path.display().to_string(), &learned);
+        }
+    }
+    Ok((text, failed))
 }
 
 /// Puts rows of whole layers in the place of those that were there.

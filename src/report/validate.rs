@@ -114,21 +114,27 @@ fn sentences(share: &Validation) -> Vec<String> {
     out
 }
 
-/// All shares, one a line.
+/// All shares, one a line: the layer beside its ops, and beside what a table says of them.
 fn write_all(out: &mut String, found: &[Validation]) -> std::fmt::Result {
-    writeln!(out, "{:<24} {:>5} {:>14}   {:>8}   interval", "plan", "GPU", "tokens", "layer")?;
+    let from = if found.iter().any(|share| share.table.is_some()) { "beside table" } else { "" };
+    let head = format!(
+        "{:<24} {:>5} {:>14} {:>10}   {:<20} {from}",
+        "plan", "GPU", "tokens", "in layer", "interval"
+    );
+    writeln!(out, "{}", head.trim_end())?;
     for share in found {
         let (sequences, tokens) = share.of.batch;
         let interval = share.interval().map(|(low, high)| format!("{} to {}", percent(low), percent(high)));
-        writeln!(
-            out,
-            "{:<24} {:>5} {:>14}   {:>8}   {}",
+        let line = format!(
+            "{:<24} {:>5} {:>14} {:>10}   {:<20} {:>12}",
             clip(&share.of.plan, 24),
             share.of.gpu,
             format!("{sequences} × {tokens}"),
-            percent(share.error()),
-            interval.unwrap_or_default()
-        )?;
+            percent(share.whole.off),
+            interval.unwrap_or_default(),
+            share.table.as_ref().map(|_| percent(share.error())).unwrap_or_default()
+        );
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub struct Lesson {
 /// would be taken for the layer's own.
 pub fn lessons(found: &[Validation], source: &str) -> Vec<Lesson> {
     let mut layers: BTreeMap<Chained, Vec<Vec<Seconds>>> = BTreeMap::new();
-    for (family, ratios) in found.iter().filter(|one| !one.by_cores).flat_map(|one| &one.families) {
+    for (family, ratios) in found.iter().filter(|one| one.is_calm()).flat_map(|one| &one.families) {
         layers.entry(*family).or_default().push(ratios.clone());
     }
     let lesson = |(family, passes): (Chained, Vec<Vec<Seconds>>)| {
