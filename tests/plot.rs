@@ -85,6 +85,34 @@ fn what_cannot_be_drawn_is_said() {
     }
 }
 
+/// One row, equal times, or times at the ends of what a number holds: axes have two different ends all the same.
+#[test]
+fn tables_that_span_nothing_or_everything_are_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (table, svg) = (at(folder.path(), "t.csv"), at(folder.path(), "t.svg"));
+    let most = u64::MAX;
+    let row = |m: u64, seconds: &str| format!("gemm,,bf16,{m},{most},{most},1,,,,{seconds}\n");
+    let sizes = || most - 20..most;
+    let times = ["5e-324", "1.7e308"];
+    let tables = [
+        "gemm,,bf16,64,64,64,1,,,,1e-5\n".to_owned(),
+        "collective,all_reduce,f16,,,,,1024,2,1,1e-5\n".to_owned(),
+        sizes().map(|m| row(m, "1e-5")).collect(),
+        sizes().map(|m| row(m, times[0])).collect(),
+        (1..40).map(|m| row(m, times[m as usize % 2])).collect(),
+        (1..60).map(|m| format!("gemm,,bf16,{m},8,8,1,,,,{}\n", times[0])).collect(),
+        (1..60).map(|m| format!("gemm,,bf16,{m},8,8,1,,,,{}\n", times[1])).collect(),
+    ];
+    for rows in tables {
+        let text = format!("op,kind,dtype,m,k,n,batch,bytes,ranks,nodes,seconds\n{rows}");
+        std::fs::write(&table, text).unwrap();
+        let run = calibrate(&["plot", &table, "--out", &svg]);
+        assert!(run.status.success(), "{}: {rows}", said(&run));
+        let drawn = std::fs::read_to_string(&svg).unwrap();
+        assert!(drawn.trim_end().ends_with("</svg>") && !drawn.contains("NaN"), "{rows}");
+    }
+}
+
 /// The value of a key in a sheet.
 fn number(sheet: &toml::Table, path: &[&str]) -> f64 {
     let (last, sections) = path.split_last().unwrap();

@@ -122,16 +122,22 @@ fn draw<'a>(area: &DrawingArea<SVGBackend<'a>, Shift>, panel: &Panel) -> Drawn<'
     Ok(())
 }
 
+/// The longest axis of x as a ratio, and the lowest and highest end of an axis: beyond them the library looks for
+/// marks for ever.
+const LONGEST_AXIS: f64 = 1e18;
+const ENDS: (f64, f64) = (1e-15, 1e20);
+
 /// The range of x, and the end of y from 0: of all that is drawn, but for the highest hundredth of the points.
 fn ranges(series: &[Series]) -> ((f64, f64), f64) {
     let lines = || series.iter().flat_map(|series| series.lines.iter().flatten().chain(&series.points));
-    let low = lines().map(|(x, _)| *x).fold(f64::INFINITY, f64::min);
-    let high = lines().map(|(x, _)| *x).fold(f64::NEG_INFINITY, f64::max);
+    let places = lines().map(|(x, _)| x.clamp(ENDS.0, ENDS.1)).map(|x| (x, x));
+    let (low, high) = places.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1))).unwrap_or((1.0, 2.0));
     let mut values: Vec<f64> = lines().map(|(_, y)| *y).filter(|y| y.is_finite()).collect();
     values.sort_unstable_by(f64::total_cmp);
     let last = values.get(values.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(1.0);
-    let x = if low < high { (low, high) } else { (low.min(1.0), low.max(2.0)) };
-    (x, 1.15 * last.max(f64::MIN_POSITIVE))
+    // an octave at least
+    let x = if high < 2.0 * low { (low / 2.0, high * 2.0) } else { (low.max(high / LONGEST_AXIS), high) };
+    (x, 1.15 * last.clamp(ENDS.0, ENDS.1))
 }
 
 /// A place on the axis, in a person's unit.
