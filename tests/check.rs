@@ -284,11 +284,22 @@ fn text_that_is_no_graph_is_refused_with_its_line() {
         ("digraph g {\n a [kind=gemm, ops=\"gemm m=8 k=8 dtype=bf16\"]\n}", 2, "\"n\""),
         ("digraph g {\n\n a -> \"b\n}", 3, "quotation"),
         ("digraph g { a -- b }", 1, "->"),
-        ("digraph g {\n model_layers=4\n}", 3, "dtype"),
+        ("digraph g {\n model_layers=4\n}", 2, "dtype"),
+        ("digraph g {\n model_layers=4 dtype=bf16\n experts=many\n\n}", 3, "not a whole number"),
+        ("digraph g {\n a [kind=gemm, gpus=\"0-1048575 0-1048575\"]\n}", 2, "more than 1,048,576 GPUs"),
     ] {
         let error = graph::read(text).unwrap_err();
         assert!(error.line == line && error.message.contains(message), "{text}: {error}");
     }
+}
+
+/// A file of 5 kB that names 134 million GPUs.
+#[test]
+fn a_short_text_does_not_fill_the_memory() {
+    let node = |i| format!(" n{i} [kind=gemm, gpus=\"0-1048575\"]\n");
+    let text = format!("digraph g {{\n{}}}", (0..128).map(node).collect::<String>());
+    let error = graph::read(&text).unwrap_err();
+    assert!(error.message.contains("nodes name more than 67108864 GPUs") && error.line == 66, "{error}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(super) fn gpus_text(gpus: &[u32]) -> String {
     parts.join(" ")
 }
 
-/// The most GPUs that a range may name: a slip of the hand shall not fill the memory.
+/// The most GPUs that ranges may name: a slip of the hand shall not fill the memory.
 const MOST_GPUS: u32 = 1 << 20;
 
 /// Reads what [`gpus_text`] wrote.
@@ -60,6 +60,9 @@ pub(super) fn gpus(text: &str) -> Result<Vec<u32>, String> {
         match (first.parse::<u32>(), last.parse::<u32>()) {
             (Ok(first), Ok(last)) if first <= last && last < MOST_GPUS => all.extend(first..=last),
             _ => return Err(format!("\"{part}\" is not a GPU, nor a range of them such as 0-7")),
+        }
+        if all.len() > MOST_GPUS as usize {
+            return Err("more than 1,048,576 GPUs are named".to_owned());
         }
     }
     Ok(all)

@@ -62,22 +62,25 @@ pub(super) fn write_facts(out: &mut String, facts: &Facts) -> std::fmt::Result {
     Ok(())
 }
 
+/// What is wrong with the attributes, behind the one that it is about.
+type Fault = (&'static str, String);
+
 /// The model; `None` where the graph has none of its attributes.
-pub(super) fn read_facts(attributes: &Attributes) -> Result<Option<Facts>, String> {
+pub(super) fn read_facts(attributes: &Attributes) -> Result<Option<Facts>, Fault> {
     if !attributes.contains_key("model_layers") {
         return Ok(None);
     }
-    let get = |key: &str| {
-        let value: Option<u64> = number(attributes, key)?;
+    let get = |key: &'static str| {
+        let value: Option<u64> = number(attributes, key).map_err(|message| (key, message))?;
         match value {
-            None => Err(format!("the graph says model_layers but not {key}")),
-            Some(value) if value > LARGEST => Err(format!("{key} = {value} is beyond 1,048,576")),
+            None => Err((key, format!("the graph says model_layers but not {key}"))),
+            Some(value) if value > LARGEST => Err((key, format!("{key} = {value} is beyond 1,048,576"))),
             Some(value) => Ok(value),
         }
     };
-    let or_zero = |key: &str| if attributes.contains_key(key) { get(key) } else { Ok(0) };
+    let or_zero = |key: &'static str| if attributes.contains_key(key) { get(key) } else { Ok(0) };
     let word = |key: &str| attributes.get(key).map_or("", String::as_str);
-    let dtype = attributes.get("dtype").ok_or("the graph does not say its dtype")?;
+    let dtype = attributes.get("dtype").ok_or(("dtype", "the graph does not say its dtype".to_owned()))?;
     let (experts, ffn) = (get("experts")?, get("ffn")?);
     Ok(Some(Facts {
         layers: get("model_layers")?,
@@ -95,14 +98,14 @@ pub(super) fn read_facts(attributes: &Attributes) -> Result<Option<Facts>, Strin
         fused: get("fused_attention")? != 0,
         gpus: get("gpus")?,
         gpus_per_node: get("gpus_per_node")?,
-        dtype: dtype.parse::<Dtype>().map_err(|e| e.to_string())?,
-        phase: word("phase").parse()?,
+        dtype: dtype.parse::<Dtype>().map_err(|e| ("dtype", e.to_string()))?,
+        phase: word("phase").parse().map_err(|message| ("phase", message))?,
         vocabulary: or_zero("vocabulary")?,
         dense_layers: or_zero("dense_layers")?,
         dense_ffn: if experts == 0 { ffn } else { or_zero("dense_ffn")? },
         shared_experts: or_zero("shared_experts")?,
         uneven: or_zero("uneven_routing")? != 0,
-        recompute: word("recompute").parse()?,
+        recompute: word("recompute").parse().map_err(|message| ("recompute", message))?,
         mla: [
             or_zero("q_rank")?,
             or_zero("kv_rank")?,

@@ -17,10 +17,14 @@ use crate::dag::Kind;
 /// When the text is no directed graph, or an attribute does not hold what its name says.
 pub fn read(text: &str) -> Result<Graph, DotError> {
     let tokens = tokens(text)?;
-    let mut reader = Reader { tokens: &tokens, at: 0, graph: Graph::default(), index: HashMap::new() };
+    let mut reader =
+        Reader { tokens: &tokens, at: 0, graph: Graph::default(), index: HashMap::new(), named_gpus: 0 };
     reader.graph()?;
     Ok(reader.graph)
 }
+
+/// The most GPUs that all nodes may name together: a range of them is short, and what it names fills the memory.
+const MOST_NAMED: usize = 1 << 26;
 
 struct Reader<'a> {
     tokens: &'a [Token],
@@ -28,6 +32,8 @@ struct Reader<'a> {
     graph: Graph,
     /// Nodes that were declared or named, by id.
     index: HashMap<String, usize>,
+    /// GPUs that nodes name, each as often as it is named.
+    named_gpus: usize,
 }
 
 impl Reader<'_> {
@@ -70,6 +76,7 @@ impl Reader<'_> {
             return self.fail("`{` is missing");
         }
         let mut facts = Attributes::new();
+        let mut lines = HashMap::new();
         let mut depth = 1usize;
         while depth > 0 {
             if self.at >= self.tokens.len() {
@@ -86,17 +93,21 @@ impl Reader<'_> {
                 }
                 depth += 1;
             } else if !self.sign(';') {
+                let line = self.line();
                 let attributes = self.statement()?;
                 if depth == 1 {
+                    lines.extend(attributes.keys().map(|key| (key.clone(), line)));
                     facts.extend(attributes);
                 }
             }
         }
-        let line = self.line();
         if let Some(name) = facts.remove("plan") {
             self.graph.name = name;
         }
-        self.graph.facts = read_facts(&facts).map_err(|message| DotError::at(line, &message))?;
+        self.graph.facts = read_facts(&facts).map_err(|(key, message)| {
+            let line = lines.get(key).or_else(|| lines.get("model_layers"));
+            DotError::at(line.copied().unwrap_or(1), &message)
+        })?;
         Ok(())
     }
 
@@ -168,6 +179,15 @@ impl Reader<'_> {
     fn declare(&mut self, id: &str, line: usize, attributes: &Attributes) -> Result<(), DotError> {
         let node = read_node(id, line, attributes)
             .map_err(|message| DotError::at(line, &format!("{id}: {message}")))?;
+        self.named_gpus += [Some(&node.gpus), node.givers.as_ref(), node.takers.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Vec::len)
+            .sum::<usize>();
+        if self.named_gpus > MOST_NAMED {
+            let message = format!("{id}: nodes name more than {MOST_NAMED} GPUs by now");
+            return Err(DotError::at(line, &message));
+        }
         match self.index.get(id) {
             // named by an edge before
             Some(i) if self.graph.nodes[*i].kind.is_none() => self.graph.nodes[*i] = node,
