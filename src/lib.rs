@@ -4,6 +4,7 @@
 //! [`plan`] makes a [`dag::Dag`] of a plan file, and [`schedule`] brings both together. Modules import
 //! strictly downward; `tests/architecture.rs` holds the order.
 
+pub mod bounded;
 pub mod calibrate;
 pub mod check;
 pub mod cli;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 pub use self::correction::Correction;
 
+use crate::bounded;
 use crate::cost::{Basis, Cost, CostError, Estimate, Fallback};
 use crate::dtype::Dtype;
 use crate::fit::Fit;
@@ -90,11 +91,12 @@ pub fn sheet(name: &str) -> Result<Roofline, SourceError> {
     if let Some((name, text)) = roofline::BUILT_IN.iter().find(|(n, _)| *n == name) {
         return Ok(Roofline::parse(name, text)?);
     }
-    let text = std::fs::read_to_string(name).map_err(|why| SourceError::NoSheet {
-        name: name.to_owned(),
-        built_in: roofline::BUILT_IN.map(|(name, _)| name).join(", "),
-        why,
-    })?;
+    let text =
+        bounded::text(Path::new(name), bounded::WRITTEN_BY_PEOPLE).map_err(|why| SourceError::NoSheet {
+            name: name.to_owned(),
+            built_in: roofline::BUILT_IN.map(|(name, _)| name).join(", "),
+            why,
+        })?;
     Ok(Roofline::parse(name, &text)?)
 }
 

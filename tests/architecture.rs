@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. A module may import those of the layers below it, and nothing else of the crate.
 const LAYERS: [&[&str]; 11] = [
-    &["units", "dtype", "world", "nccl_log"],
+    &["units", "dtype", "world", "nccl_log", "bounded"],
     &["op", "device", "stats"],
     &["cost", "table", "dag", "spec"],
     &["graph", "slowdown"],

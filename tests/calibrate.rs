@@ -51,6 +51,21 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     assert!(error(&calibrate(&["--backend", "cpu"]), 2).contains("--out"));
 }
 
+/// A table without rows could not be read again.
+#[cfg(feature = "cpu")]
+#[test]
+fn nothing_to_measure_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = path(folder.path(), "table.csv");
+    let run = calibrate(&["--backend", "cpu", "--ops", "p2p,collective", "--out", &out]);
+    let said = error(&run, 1);
+    assert!(
+        said.contains("there is nothing to measure of p2p, collective\n  collectives and sends"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 #[cfg(any(feature = "cpu", feature = "cuda"))]
 fn path(folder: &Path, name: &str) -> String {
     folder.join(name).to_str().unwrap().to_owned()

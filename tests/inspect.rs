@@ -25,6 +25,14 @@ fn a_sound_plan_passes_and_an_undivided_batch_does_not() {
 }
 
 #[test]
+fn a_tolerance_is_a_percentage() {
+    for wrong in ["nan", "inf", "101", "x"] {
+        let run = evaluate(&["check", "ep16", "--tolerance", wrong]);
+        assert_eq!(run.status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
 fn an_edited_file_is_caught_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();

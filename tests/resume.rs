@@ -206,6 +206,11 @@ fn another_run_is_refused_by_name() {
     edited[second] = b'x';
     fs::write(&partial, &edited).unwrap();
     refused(&machine.run("t.csv", &["--resume"]), &["t.csv.partial: line 2: "]);
+    fs::remove_file(&partial).unwrap();
+    fs::create_dir(&partial).unwrap();
+    let folder = machine.run("t.csv", &["--resume"]);
+    refused(&folder, &["t.csv.partial cannot be kept: Is a directory (os error 21)\n", "is there room?\n"]);
+    fs::remove_dir(&partial).unwrap();
     fs::write(&partial, "not ours\nat all\n").unwrap();
     refused(&machine.run("t.csv", &["--resume"]), &["t.csv.partial: line 1: it is no journal"]);
 

@@ -179,17 +179,17 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let seconds: f64 = number.parse().map_err(|_| format!("\"{number}\" is not a number"))?;
     if !(1.0..=1e6).contains(&(seconds * scale)) {
-        return Err("a budget is between 1 s and 1,000,000 s".to_owned());
+        return Err("it is between 1 s and 1,000,000 s".to_owned());
     }
     Ok(Duration::from_secs_f64(seconds * scale))
 }
 
 /// Reads `3%` or `3`.
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim();
     match number.parse() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
-        _ => Err("a target is a percentage between 0 and 100, such as 3%".to_owned()),
+        _ => Err("it is a percentage between 0 and 100, such as 3%".to_owned()),
     }
 }
 

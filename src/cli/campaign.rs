@@ -142,6 +142,10 @@ pub(super) fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> an
     let mut campaign = campaign.with_context(|| going_on(&backend))?;
     campaign.ops.retain(|op| !place.has(op));
     campaign.pool.retain(|op| !place.has(op));
+    if campaign.ops.is_empty() && campaign.pool.is_empty() && !place.has_rows() {
+        backend.finish();
+        bail!("{}", nothing(cli));
+    }
     let ops = &campaign.ops;
     let about = match campaign.estimate.as_secs_f64() / 60.0 {
         0.0 => String::new(),
@@ -186,6 +190,16 @@ pub(super) fn measure(cli: &Cli, backend: &mut dyn Backend, order: &Order) -> an
             )
         }
     }
+}
+
+/// Why there is nothing to measure.
+fn nothing(cli: &Cli) -> String {
+    let asked = match cli.ops.as_slice() {
+        [] => "what is asked for".to_owned(),
+        families => families.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let gpus = if cli.gpus == 1 { "\n  collectives and sends need --gpus 2 or more" } else { "" };
+    format!("there is nothing to measure of {asked}{gpus}")
 }
 
 fn by_family(ops: &[Op]) -> String {

@@ -17,6 +17,7 @@ use super::inspect::{self, CheckArgs};
 use super::output::{Partial, finish, finish_in_part};
 use super::search::{self, SearchArgs};
 use super::validate::ValidateArgs;
+use crate::bounded;
 use crate::evaluate::{self as pipeline, Evaluation};
 use crate::formula::{self, Setting};
 use crate::op::{Gemm, Op};
@@ -179,12 +180,9 @@ fn formulas(args: &FormulaArgs) -> anyhow::Result<String> {
     only_text_or_json(args.source.format)?;
     let text = match args.file.as_str() {
         "-" => {
-            written_by_hand(std::io::stdin(), "standard input").context("standard input cannot be read")?
+            bounded::standard_input(bounded::WRITTEN_BY_PEOPLE).context("standard input cannot be read")?
         }
-        file => std::fs::File::open(file)
-            .map_err(anyhow::Error::from)
-            .and_then(|text| written_by_hand(text, file))
-            .with_context(|| format!("{file} cannot be read"))?,
+        file => written_by_hand(file, file)?,
     };
     let settings = args.set.iter().map(|text| Setting::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let source = source(&args.source)?;

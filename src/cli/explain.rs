@@ -3,7 +3,9 @@
 use anyhow::Context;
 use clap::Args;
 
-use super::inputs::{ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, source, with_remedy};
+use super::inputs::{
+    ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, source, with_remedy, written_by_hand,
+};
 use crate::evaluate::{self as pipeline, Evaluation};
 use crate::explain::{Explanation, Written, author_of, explain as compare};
 use crate::formula::{self, Setting};
@@ -35,7 +37,7 @@ pub fn explain(args: &ExplainArgs) -> anyhow::Result<String> {
         Some(file) => Written {
             plan: args.plan.clone(),
             source: file.clone(),
-            text: std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?,
+            text: written_by_hand(file, file)?,
             reads_as: None,
             settings: Vec::new(),
             rival: None,

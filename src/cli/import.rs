@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::bounded;
 use crate::device::{Cluster, Device};
 use crate::import::{self, Given, ImportError, Imported};
 use crate::op::CollectiveKind;
@@ -120,7 +121,8 @@ fn read(
     let (mut rows, mut left_out) = (0, Vec::new());
     for file in &files.files {
         let name = file.display().to_string();
-        let bytes = std::fs::read(file).with_context(|| format!("{name} cannot be read"))?;
+        let bytes = bounded::bytes(file, bounded::WRITTEN_BY_PROGRAMS)
+            .with_context(|| format!("{name} cannot be read"))?;
         let imported = import(&name, &bytes)?;
         rows += imported.records.len();
         if imported.left_out.sum() > 0 {

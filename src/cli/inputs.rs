@@ -1,15 +1,16 @@
 //! What both programs' subcommands about plans have in common: where plans and times come from.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use crate::bounded;
 use crate::cost::CostError;
 use crate::dtype::Dtype;
 use crate::evaluate::{EvaluateError, Overrides};
 use crate::plan::{self, Plan};
+use crate::report;
 use crate::source::{Source, sheet};
 use crate::spec::{AttentionMode, Microbatches, Schedule};
 
@@ -130,17 +131,10 @@ pub fn source(args: &SourceArgs) -> anyhow::Result<Source> {
     Ok(source)
 }
 
-/// The longest plan or formula, in bytes: a hundred times what people write.
-const LONGEST: u64 = 2 << 20;
-
-/// The text of a plan or formula; of a file that is none, no more than [`LONGEST`] is read.
-pub fn written_by_hand(from: impl Read, name: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
-    from.take(LONGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST {
-        bail!("{name} is longer than 2 MiB, which no plan or formula is; is it the right file?");
-    }
-    Ok(text)
+/// The text of a file that a person wrote: a plan, a model, a formula; `what` is its name in errors.
+pub fn written_by_hand(file: &str, what: &str) -> anyhow::Result<String> {
+    let text = bounded::text(Path::new(file), bounded::WRITTEN_BY_PEOPLE);
+    text.with_context(|| format!("{what} cannot be read"))
 }
 
 /// A built-in plan, or one from a file.
@@ -152,14 +146,15 @@ pub fn read_plan(name: &str) -> anyhow::Result<Plan> {
         if COMMANDS.contains(&name) {
             bail!("no plan \"{name}\"\n  the command {name} stands before all options: evaluate {name} …");
         }
-        let known: Vec<&str> = plan::BUILT_IN.iter().chain(&plan::PUBLIC).map(|(name, _)| *name).collect();
-        let known = known.join(", ");
-        bail!("no plan \"{name}\"\n  built in are {known}\n  your own is a file that ends in .toml");
+        bail!("no plan \"{name}\"\n{}\n  your own is a file that ends in .toml", built_in_plans());
     }
-    let file = std::fs::File::open(name);
-    let text = file.map_err(anyhow::Error::from).and_then(|file| written_by_hand(file, name));
-    let text = text.with_context(|| format!("the plan {name} cannot be read"))?;
-    Ok(Plan::parse(name, &text)?)
+    Ok(Plan::parse(name, &written_by_hand(name, &format!("the plan {name}"))?)?)
+}
+
+/// What plans are built in, for a person who named another.
+pub fn built_in_plans() -> String {
+    let known: Vec<&str> = plan::BUILT_IN.iter().chain(&plan::PUBLIC).map(|(name, _)| *name).collect();
+    report::wrapped(&format!("built in are {}", known.join(", ")), "  ")
 }
 
 /// Says how to get what is missing.

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::arguments::percent;
 use super::inputs::{ChoiceArgs, Format, SourceArgs, only_text_or_json, read_plan, source, with_remedy};
 use super::output::finish;
+use crate::bounded;
 use crate::check::{self as checks, Limits};
 use crate::evaluate::{self as pipeline, Evaluation};
 use crate::graph::{self, Graph};
@@ -25,7 +27,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     choice: ChoiceArgs,
     /// By how much the most loaded GPU may exceed the mean, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     tolerance: f64,
 }
 
@@ -63,7 +65,8 @@ fn run(args: &CheckArgs) -> anyhow::Result<(String, bool)> {
 }
 
 fn read_graph(file: &str) -> anyhow::Result<Graph> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+    let text = bounded::text(Path::new(file), bounded::WRITTEN_BY_PROGRAMS)
+        .with_context(|| format!("{file} cannot be read"))?;
     let mut graph = graph::read(&text).with_context(|| file.to_owned())?;
     if graph.name.is_empty() {
         graph.name =

@@ -55,6 +55,11 @@ impl Place {
         self.before.as_ref().is_some_and(|before| before.records.iter().any(|record| record.op == *op))
     }
 
+    /// Whether there is a table that is added to.
+    pub const fn has_rows(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// Writes the rows, behind those that were there where they are added to.
     pub fn write(&self, table: &mut Table, outcome: &Outcome) -> anyhow::Result<()> {
         if self.out.is_file() && state(&self.out) != self.found {

@@ -6,7 +6,10 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::inputs::{AttentionArg, ChoiceArgs, Format, SourceArgs, only_text_or_json, source, with_remedy};
+use super::inputs::{
+    AttentionArg, ChoiceArgs, Format, SourceArgs, built_in_plans, only_text_or_json, source, with_remedy,
+    written_by_hand,
+};
 use crate::plan;
 use crate::report;
 use crate::search::{Template, search as look};
@@ -66,9 +69,7 @@ fn read_model(name: &str) -> anyhow::Result<Template> {
         return Ok(Template::parse(name, text)?);
     }
     if !name.ends_with(".toml") && !Path::new(name).exists() {
-        let known = known().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        bail!("no model \"{name}\"\n  built in are {known}\n  your own is a file that ends in .toml");
+        bail!("no model \"{name}\"\n{}\n  your own is a file that ends in .toml", built_in_plans());
     }
-    let text = std::fs::read_to_string(name).with_context(|| format!("the model {name} cannot be read"))?;
-    Ok(Template::parse(name, &text)?)
+    Ok(Template::parse(name, &written_by_hand(name, &format!("the model {name}"))?)?)
 }

@@ -1,7 +1,7 @@
 //! A plan file: model × cluster × parallel layout.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Unexpected};
+use serde::de::{Deserializer, Error};
 use toml::Spanned;
 
 use super::passes::{Overlap, Phase, Schedule, TrainSpec};
@@ -204,16 +204,11 @@ impl<'de> Deserialize<'de> for Microbatches {
             Number(i64),
             Word(String),
         }
-        let expected = &"\"auto\" or a whole number of at least 1";
-        match Raw::deserialize(deserializer)? {
-            Raw::Number(n) => u64::try_from(n)
-                .ok()
-                .filter(|n| *n >= 1)
-                .map(Microbatches::Exactly)
-                .ok_or_else(|| D::Error::invalid_value(Unexpected::Signed(n), expected)),
-            Raw::Word(word) => {
-                word.parse().map_err(|_| D::Error::invalid_value(Unexpected::Str(&word), expected))
-            }
+        let expected = "microbatches is \"auto\" or a whole number of at least 1";
+        match Raw::deserialize(deserializer) {
+            Ok(Raw::Number(n)) if n >= 1 => Ok(Microbatches::Exactly(n.unsigned_abs())),
+            Ok(Raw::Word(word)) => word.parse().map_err(|_| D::Error::custom(expected)),
+            _ => Err(D::Error::custom(expected)),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::header::Comments;
 use super::rows::Rows;
 use super::split::{Field, Line, Splitter};
 use super::{END, Table};
+use crate::bounded;
 use crate::op::Column;
 
 impl Table {
@@ -17,7 +18,7 @@ impl Table {
     /// When the file cannot be read, or is no table; see [`Table::parse`].
     pub fn read(path: &Path) -> Result<Table, TableError> {
         let name = path.display().to_string();
-        match std::fs::read(path) {
+        match bounded::bytes(path, bounded::WRITTEN_BY_PROGRAMS) {
             Ok(bytes) => Table::parse(&bytes, &name),
             Err(source) => {
                 Err(TableError { file: name, ..TableError::whole(TableErrorKind::Unreadable { source }) })

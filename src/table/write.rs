@@ -61,7 +61,9 @@ impl Table {
         // Those of any new file: by default only the owner may read what tempfile creates.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
+        // the path of that file is nothing to tell
+        let file = builder.tempfile_in(folder).map_err(|error| io::Error::from(error.kind()));
+        let mut file = file?;
         file.write_all(&text)?;
         if let Some(old) = old {
             file.as_file().set_permissions(old.permissions())?;

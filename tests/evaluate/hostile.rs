@@ -113,6 +113,8 @@ fn numbers_beyond_their_bounds_are_refused_with_their_line() {
         (plan(&[("batch", "-1")]), "line 11: "),
         (plan(&[("batch", "1e3")]), "line 11: "),
         (plan(&[("batch", "99999999999999999999")]), "line 11: "),
+        (format!("microbatches = nan\n{}", plan(&[])), "line 1: microbatches is \"auto\" or a whole number"),
+        (format!("microbatches = {}\n{}", u64::MAX, plan(&[])), "line 1: microbatches is \"auto\" or"),
         (plan(&[("gpus", "3")]), "line 3: tensor 1 × pipeline 1 × data 1 = 1 GPUs, but gpus = 3"),
         (plan(&[]) + "gpu = 3\n", "unknown field `gpu`"),
         (String::new(), "line 1: missing field `name`"),
@@ -214,10 +216,55 @@ fn plans_as_editors_save_them() {
 fn files_too_long_to_be_written_by_hand_are_not_read_to_their_end() {
     let files = Files::new();
     let long = files.add("long.toml", " ".repeat((2 << 20) + 1));
-    for args in [vec![long.as_str()], vec!["formula", &long]] {
-        assert!(evaluate(&args).refusal().contains("longer than 2 MiB"));
+    for args in [
+        vec![long.as_str()],
+        vec!["formula", &long],
+        vec!["explain", "ep16", "--formula", &long],
+        vec!["search", "--gpus", "8", "--model", &long],
+        vec!["helix", "--roofline", &long],
+    ] {
+        let error = evaluate(&args).refusal();
+        assert!(error.contains("longer than 2 MiB") && error.contains(&long), "{error}");
     }
     // without an end
     #[cfg(unix)]
-    assert!(evaluate(&["formula", "/dev/zero"]).refusal().contains("longer than 2 MiB"));
+    {
+        assert!(evaluate(&["formula", "/dev/zero"]).refusal().contains("longer than 2 MiB"));
+        let table = evaluate(&["time", "8", "8", "8", "--table", "/dev/zero"]).refusal();
+        assert!(table.contains("/dev/zero: cannot be read: it is longer than 128 MiB"), "{table}");
+        let graph = files.path("endless.dot");
+        std::os::unix::fs::symlink("/dev/zero", &graph).unwrap();
+        let error = evaluate(&["check", graph.to_str().unwrap()]).refusal();
+        assert!(error.contains("endless.dot cannot be read: it is longer than 128 MiB"), "{error}");
+    }
+}
+
+#[test]
+fn files_as_other_programs_save_them() {
+    let files = Files::new();
+    let sheet = ["--roofline", "h200-sxm"];
+    let marked = files.add("marked.txt", "\u{feff}T = 2 × Get_Time(8, 8, 8)\r\n");
+    evaluate(&[&["formula", &marked][..], &sheet].concat()).answer();
+    let graph = files.add("marked.dot", "\u{feff}digraph g {\n a [kind=gem]\n}");
+    let error = evaluate(&["check", &graph]).refusal();
+    assert!(error.contains("line 2: a: kind = \"gem\" is none of"), "{error}");
+    let wide: Vec<u8> = "T = 1 ms".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = evaluate(&["formula", &files.add("wide.txt", [&[0xff, 0xfe], &wide[..]].concat())]).refusal();
+    assert!(error.contains("wide.txt cannot be read: line 1 is not UTF-8 text; save"), "{error}");
+}
+
+/// Names are out of other people's files: they do not command the terminal, nor push the message off the screen.
+#[test]
+fn names_do_not_take_the_terminal_over() {
+    let files = Files::new();
+    let row = "op,dtype,m,k,n,batch,seconds\ngemm,bf16,8,8,8,1,1e-5\n";
+    let table = files.add("named.csv", format!("# [device]\n# name = \"\\u001b[2Jx\"\n{row}"));
+    let answer = evaluate(&["time", "8", "8", "8", "--table", &table]).answer();
+    assert!(answer.contains("\\u{1b}[2Jx, measured"), "{answer}");
+    let table = files.add("op.csv", row.replace("gemm", "\u{1b}[2Jgemm"));
+    let error = evaluate(&["time", "8", "8", "8", "--table", &table]).refusal();
+    assert!(error.contains("\"\\u{1b}[2Jgemm\" is not an op"), "{error}");
+    let name = "a".repeat(100_000);
+    let error = evaluate_text(&["formula", "-"], &name).refusal();
+    assert!(error.contains("left open: aaa") && error.len() < 3_000, "{}", error.len());
 }

@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use crate::bounded;
 use crate::device::{Cluster, Device};
 use crate::table::{Difference, Table};
 
@@ -114,14 +115,12 @@ pub enum JournalError {
         why: String,
     },
     /// The system refuses.
-    #[error(
-        "{file} cannot be kept: {source}\n  is the folder there, may you write to it, and is there room?"
-    )]
+    #[error("{file} cannot be kept: {why}\n  is the folder there, may you write to it, and is there room?")]
     System {
         /// The file.
         file: String,
         /// What the system says.
-        source: io::Error,
+        why: io::Error,
     },
 }
 
@@ -148,11 +147,10 @@ impl Lines {
     pub fn open(out: &Path, run: &Run, resume: bool) -> Result<(Lines, Vec<Vec<Event>>), JournalError> {
         let path = path_for(out);
         let name = path.display().to_string();
-        let failed = |source: io::Error| JournalError::System { file: name.clone(), source };
+        let failed = |why: io::Error| JournalError::System { file: name.clone(), why };
         let mut file =
             lock(&path).map_err(failed)?.ok_or_else(|| JournalError::Locked { file: name.clone() })?;
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(failed)?;
+        let text = bounded::all(&mut file, bounded::WRITTEN_BY_PROGRAMS).map_err(failed)?;
         let (before, events, length) = read(&text, &name)?;
         let mut lines = Lines { path, file, length, synced: Instant::now() };
         match before {
