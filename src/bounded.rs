@@ -43,7 +43,7 @@ pub fn all(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        let message = format!("it is longer than {} MiB, which none is; is it the right file?", most >> 20);
+        let message = format!("it is longer than {} MiB; is it the right file?", most >> 20);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)

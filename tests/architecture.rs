@@ -100,6 +100,16 @@ fn no_file_is_long() {
     }
 }
 
+/// What is measured and planned stays on the machine: only ranks meet over a network.
+#[test]
+fn only_the_ranks_of_a_world_speak_over_a_network() {
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let speaks = ["std::net", "os::unix::net", "rustix::net"].iter().any(|word| text.contains(word));
+        assert!(!speaks || module(&path).as_deref() == Some("world"), "a network in {}", path.display());
+    }
+}
+
 #[test]
 fn unsafe_code_stays_in_measure_with_its_reason() {
     for path in sources() {

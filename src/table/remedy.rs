@@ -23,6 +23,9 @@ impl TableErrorKind {
             Kind::Unreadable { source } if source.kind() == io::ErrorKind::NotFound => {
                 "there is no such file; is the path right?"
             }
+            Kind::Unreadable { source } if source.kind() == io::ErrorKind::FileTooLarge => {
+                "a table of a million rows is shorter: take out what no plan asks for"
+            }
             Kind::Unreadable { .. } => "is it a file, and may you read it?",
             Kind::Unwritable { source } if source.kind() == io::ErrorKind::InvalidInput => {
                 "the table would not read back as it is; an older file was left as it was"
