@@ -20,7 +20,7 @@ fn evaluate(faults: &str, args: &[&str]) -> (String, String) {
 }
 
 fn layers(faults: &str, args: &[&str]) -> Value {
-    let always = ["validate", "--backend=cuda", "--scale=1/500", "--rounds=2", "--format=json"];
+    let always = ["validate", "--backend=cuda", "--scale=1/500", "--rounds=5", "--format=json"];
     serde_json::from_str(&evaluate(faults, &[&always, args].concat()).0).unwrap()
 }
 
