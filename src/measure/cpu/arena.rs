@@ -206,6 +206,7 @@ mod tests {
         assert!(mean.abs() < 0.01 && (square - 1.0).abs() < 0.01, "{mean} {square}");
         assert_eq!(first.as_ptr().align_offset(64), 0);
     }
+
     #[test]
     fn inputs_take_turns_over_what_there_is_and_what_is_held_is_not_given_back() {
         let mut arena = Arena::new(1);

@@ -68,6 +68,10 @@ impl Linked {
         {
             return Err(MeasureError::OutOfMemory { op: first.op, asked, available });
         }
+        // of what the arena holds the chain takes a part only, and beside the rest it may not fit
+        if asked + u128::from(arena.bytes()) > u128::from(available) {
+            arena.clear();
+        }
         let mut is_written = vec![false; sizes.len()];
         for (to, _) in links.iter().filter_map(|link| link.writes) {
             is_written.get_mut(to).into_iter().for_each(|is_written| *is_written = true);

@@ -39,13 +39,8 @@ impl Clock for CoreClock {
 /// there are more of them than cores they wait for each other.
 pub(super) fn waited(cores: usize) -> Option<Seconds> {
     let of = |thread: fs::DirEntry| {
-        let name = fs::read_to_string(thread.path().join("comm")).ok()?;
-        let is_rank = name.starts_with(RANK);
-        if is_rank {
-            None
-        } else {
-            waited_nanoseconds(&fs::read_to_string(thread.path().join("schedstat")).ok()?)
-        }
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).ok();
+        if read("comm")?.starts_with(RANK) { None } else { waited_nanoseconds(&read("schedstat")?) }
     };
     let threads = fs::read_dir("/proc/self/task").ok()?.flatten();
     let waited: u64 = threads.filter_map(of).sum();
