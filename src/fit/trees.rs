@@ -57,7 +57,7 @@ impl Size {
     pub fn of(rows: usize) -> Option<Size> {
         let (trees, depth, leaf, rate) = match rows {
             0..100 => return None,
-            100..500 => (250, 3, 8, 0.036),
+            100..500 => (400, 4, 8, 0.06),
             500..4000 => (400, 5, 4, 0.04),
             4000..12_000 => (400, 6, 4, 0.06),
             _ => (200, 6, 4, 0.1),
