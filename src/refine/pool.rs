@@ -82,7 +82,7 @@ impl Unmeasured {
         ops.truncate(MOST_CANDIDATES);
         let places: Vec<Place> = ops.iter().map(place).collect();
         let mut rest = Unmeasured { away: vec![FAR; ops.len()], ops, places };
-        measured.for_each(|op| rest.approach(&place(&op)));
+        measured.for_each(|op| rest.approach(place(&op)));
         rest
     }
 
@@ -111,7 +111,7 @@ impl Unmeasured {
             let best = gains.max_by(|(a, i), (b, j)| a.total_cmp(b).then(j.cmp(i)));
             let Some((_, at)) = best else { break };
             let product = left.swap_remove(at);
-            self.approach(&{ self.places[product] });
+            self.approach(self.places[product]);
             chosen.push(self.ops[product]);
         }
         left.sort_unstable();
@@ -125,7 +125,7 @@ impl Unmeasured {
         order.shuffle(random);
         let left = order.split_off(most.min(order.len()));
         let drawn = order.iter().map(|product| self.ops[*product]).collect();
-        order.iter().for_each(|product| self.approach(&{ self.places[*product] }));
+        order.iter().for_each(|product| self.approach(self.places[*product]));
         self.keep(&left);
         drawn
     }
@@ -138,9 +138,9 @@ impl Unmeasured {
     }
 
     /// Counts a row at `here` in.
-    fn approach(&mut self, here: &Place) {
+    fn approach(&mut self, here: Place) {
         for (place, away) in self.places.iter().zip(&mut self.away) {
-            *away = away.min(apart(place, here));
+            *away = away.min(apart(place, &here));
         }
     }
 
