@@ -7,6 +7,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use crate::cost::Cost;
+use crate::dtype::Dtype;
 use crate::fit::Fit;
 use crate::op::{Gemm, Op};
 use crate::table::Table;
@@ -28,10 +29,10 @@ const TRIES: usize = 200;
 /// What a product is worth that no plan is near; one that is like all of the plans' time is worth 1 more.
 const COMMON_WORTH: f64 = 1.0;
 
-/// log2 of m, k and n.
-type Place = [f64; 3];
+/// Where a product lies: log2 of m, k, n and batch, and its element type.
+type Place = ([f64; 4], Option<Dtype>);
 
-/// Octaves that no two products are apart.
+/// Octaves that no two products of one type are apart. Those of two types are: they tell nothing of each other.
 const FAR: f64 = 256.0;
 
 /// Whether a product is one that plans spend their time on.
@@ -165,18 +166,21 @@ impl Worth {
     }
 
     /// The share of the plans' time that is like the product there, fading by a factor of e an octave, and some more.
-    fn at(&self, [_, k, n]: &Place) -> f64 {
-        let near = |[_, of_k, of_n]: &Place| (-(of_k - k).hypot(of_n - n)).exp();
+    fn at(&self, ([_, k, n, _], _): &Place) -> f64 {
+        let near = |([_, of_k, of_n, _], _): &Place| (-(of_k - k).hypot(of_n - n)).exp();
         COMMON_WORTH + self.0.iter().map(|(place, share)| share * near(place)).sum::<f64>()
     }
 }
 
 fn place(op: &Op) -> Place {
-    let Op::Gemm(Gemm { m, k, n, .. }) = *op else { return [0.0; 3] };
-    [m, k, n].map(|size| (size as f64).log2())
+    let sizes = if let Op::Gemm(Gemm { m, k, n, batch, .. }) = *op { [m, k, n, batch] } else { [1; 4] };
+    (sizes.map(|size| (size as f64).log2()), op.dtype())
 }
 
 /// The distance of two products in octaves.
-fn apart(a: &Place, b: &Place) -> f64 {
+fn apart((a, of_a): &Place, (b, of_b): &Place) -> f64 {
+    if of_a != of_b {
+        return FAR;
+    }
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
 }
